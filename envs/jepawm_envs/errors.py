@@ -1,0 +1,23 @@
+"""What can go wrong with an environment, each a plain sentence."""
+
+from __future__ import annotations
+
+
+class EnvError(Exception):
+    """Base of this package's errors; the message says what, where and what to do."""
+
+
+class InvalidAction(EnvError, ValueError):
+    """An action of the wrong shape or with values that are not numbers."""
+
+
+class InvalidState(EnvError, ValueError):
+    """A start or goal state that the environment cannot be in."""
+
+
+class InvalidOption(EnvError, ValueError):
+    """An unknown or impossible argument of an environment or data set."""
+
+
+class DataError(EnvError):
+    """A data set that is missing, damaged or of another format."""

@@ -1,0 +1,40 @@
+"""The table of environments: one record an id."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import gymnasium
+
+
+@dataclass(frozen=True)
+class EnvRecord:
+    """What is registered under one id."""
+
+    id: str
+    entry_point: str
+    """``module:class``, imported when the environment is made."""
+    max_episode_steps: int
+    """Step limit, that of the published evaluation."""
+    summary: str
+    """One line for ``jepawm-bench list envs``."""
+
+
+ENVIRONMENTS: dict[str, EnvRecord] = {
+    record.id: record
+    for record in (
+        EnvRecord(
+            "JepaWM/Wall-v0",
+            "jepawm_envs.wall.env:WallEnv",
+            max_episode_steps=30,
+            summary="Two rooms, a wall with one door: bring the dot to the other side.",
+        ),
+    )
+}
+
+
+def register_all() -> None:
+    """Register every id with Gymnasium; calling it again changes nothing."""
+    for record in ENVIRONMENTS.values():
+        if record.id not in gymnasium.registry:
+            gymnasium.register(record.id, entry_point=record.entry_point, max_episode_steps=record.max_episode_steps)

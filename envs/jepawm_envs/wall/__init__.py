@@ -1,0 +1,1 @@
+"""The Wall task: physics, drawing, scripted controllers and the environment."""
