@@ -1,0 +1,114 @@
+"""From a card to an agent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import torch
+
+from jepawm_agents.agent import JEPAWMAgent
+from jepawm_agents.errors import ConfigError
+from jepawm_agents.objectives import Objective, make_objective
+from jepawm_agents.planners import make_planner
+from jepawm_agents.planners.base import Planner
+from jepawm_agents.preprocessing import Preprocessing
+from jepawm_agents.simulator_agent import TrueSimulatorAgent
+from jepawm_agents.suggest import unknown
+from jepawm_agents.world_models.weights import load_world_model, sha256
+from jepawm_bench.agent import Agent, AgentRequest
+from jepawm_bench.registry import make_agent
+from jepawm_envs.goal_env import GoalEnv
+
+ACTION_STD = 0.75
+"""Deviation of the published Wall and similar data's actions; the true simulator has no data of its own."""
+
+
+def load_agent(name: str, weights: str | Path | None = None, device: str = "cpu") -> Agent:
+    """Load an agent by name, ``name`` or ``name@variant``, for its own environment and protocol ``paper``.
+
+    Args:
+        name: see ``jepawm-bench list agents``.
+        weights: a file to use instead of the shipped one.
+        device: ``cpu``, ``cuda`` or ``auto``.
+
+    Raises:
+        jepawm_bench.errors.BenchError: for an unknown name.
+        WeightsError: if the weights cannot be loaded.
+    """
+    return make_agent(name, device=device, weights=None if weights is None else str(weights))
+
+
+def world_model_agent(request: AgentRequest) -> JEPAWMAgent:
+    """Factory of the cards whose agent is a world model with a planner."""
+    settings = dict(request.settings)
+    path = _weights_path(request.weights or settings.pop("weights"))
+    settings.pop("weights", None)
+    settings.pop("recipe", None)
+    planner, objective = _planner(settings), _objective(settings)
+    _refuse_rest(settings, ("planner", "objective"))
+    model = load_world_model(path)
+    return JEPAWMAgent(
+        model,
+        planner,
+        objective,
+        Preprocessing(model.encoder.image_size, model.config["frameskip"]),
+        device=_device(request.device),
+        provenance={
+            "weights": path.name,
+            "weights_sha256": sha256(path),
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "precision": "float32",
+            "torch": torch.__version__,
+        },
+    )
+
+
+def true_simulator_agent(request: AgentRequest) -> TrueSimulatorAgent:
+    """Factory of ``true_simulator``."""
+    settings = dict(request.settings)
+    planner = _planner(settings)
+    _refuse_rest(settings, ("planner",))
+    if request.weights is not None:
+        raise ConfigError("Agent true_simulator has no weights; leave --weights out.")
+    env = gymnasium.make(request.env_id, obs_type="state").unwrapped
+    if not isinstance(env, GoalEnv):
+        raise ConfigError(f"{request.env_id} has no simulator that agent true_simulator can plan with.")
+    return TrueSimulatorAgent(env, planner, frameskip=env.frameskip, action_std=ACTION_STD)
+
+
+def _planner(settings: dict[str, Any]) -> Planner:
+    table = dict(settings.pop("planner", {}))
+    return make_planner(table.pop("name", "cem"), **table)
+
+
+def _objective(settings: dict[str, Any]) -> Objective:
+    table = dict(settings.pop("objective", {}))
+    name = table.pop("name", "L2")
+    for key in table:
+        if key not in ("reduce", "alpha"):
+            raise ConfigError(unknown("setting of the objective", key, ("reduce", "alpha")))
+    return make_objective(name, **table)
+
+
+def _refuse_rest(settings: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    for key in settings:
+        raise ConfigError(unknown("agent setting", key, known))
+
+
+def _weights_path(given: str) -> Path:
+    """A path as given, or a file shipped with this package."""
+    path = Path(given)
+    shipped = Path(str(files("jepawm_agents"))) / "weights" / given
+    return shipped if not path.exists() and path.name == given and shipped.exists() else path
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("--device cuda was asked for, but torch sees no CUDA device; use --device cpu.")
+    return name

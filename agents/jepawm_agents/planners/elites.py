@@ -1,0 +1,31 @@
+"""Choosing the best candidates with a rule that leaves nothing to chance."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def finite_costs(costs: Tensor) -> Tensor:
+    """Costs in which NaN and both infinities lose against every number."""
+    worst = torch.finfo(costs.dtype).max
+    return torch.where(torch.isfinite(costs), costs, torch.full_like(costs, worst))
+
+
+def lowest(costs: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The ``count`` cheapest candidates of every episode, cheapest first; of equals the earlier one.
+
+    Args:
+        costs: (E, N).
+        count: K.
+
+    Returns:
+        Their costs and indices, each (E, K).
+    """
+    values, order = torch.sort(finite_costs(costs), dim=1, stable=True)
+    return values[:, :count], order[:, :count]
+
+
+def gather_candidates(actions: Tensor, index: Tensor) -> Tensor:
+    """Candidates (E, N, H, A) at ``index`` (E, K), as (E, K, H, A)."""
+    return torch.take_along_dim(actions, index[:, :, None, None], dim=1)

@@ -1,0 +1,31 @@
+"""Checks and conversions that the planners' settings share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from jepawm_agents.errors import ConfigError
+
+
+def require(holds: bool, name: str, value: object, rule: str) -> None:
+    """Refuse a setting that breaks its rule.
+
+    Raises:
+        ConfigError: naming the setting, its value and the rule.
+    """
+    if not holds:
+        raise ConfigError(f"Planner setting {name}={value!r} is not possible; it must be {rule}.")
+
+
+def clip_to_bounds(actions: Tensor, bounds: Mapping[int, float]) -> Tensor:
+    """Clip single dimensions of (..., A) to +-limit, in normalised units (``planner.py:297-301``)."""
+    if not bounds:
+        return actions
+    limit = actions.new_full((actions.shape[-1],), float("inf"))
+    for dimension, value in bounds.items():
+        if not 0 <= int(dimension) < len(limit):
+            raise ConfigError(f"A bound is set for action dimension {dimension}, but there are {len(limit)}.")
+        limit[int(dimension)] = value
+    return actions.clamp(-limit, limit)

@@ -1,0 +1,1 @@
+"""Making world models: data, losses, loop and recipes."""

@@ -1,0 +1,96 @@
+"""Pre-training the compact encoder: no labels, no reconstruction, four terms on pairs of neighbouring frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from jepawm_agents.training.data import Episodes, step_generator
+from jepawm_agents.training.losses import covariance, variance
+from jepawm_agents.world_models.compact_encoder import CompactEncoder
+
+HEAD_WIDTH = 256
+PROBE_FRAMES = 4096
+ENCODE_BATCH = 512
+
+
+class EncoderTraining(nn.Module):
+    """An encoder with its inverse-dynamics head, and their loss.
+
+    Args:
+        encoder: to be trained.
+        episodes: data.
+        settings: table ``encoder`` of a recipe.
+    """
+
+    def __init__(self, encoder: CompactEncoder, episodes: Episodes, settings: Mapping[str, Any]):
+        super().__init__()
+        self.encoder, self.episodes, self.settings = encoder, episodes, settings
+        features = encoder.latent_dim * encoder.grid_size**2
+        actions = episodes.actions.shape[-1]
+        self.head = nn.Sequential(nn.Linear(2 * features, HEAD_WIDTH), nn.GELU(), nn.Linear(HEAD_WIDTH, actions))
+        self.action_std = episodes.actions[episodes.train].std(dim=(0, 1))
+
+    def loss_of_step(self, step: int) -> Tensor:
+        """The weighted terms on the pairs of step k."""
+        random = step_generator(self.settings["seed"], "encoder", step)
+        size, steps = self.settings["batch_size"], self.episodes.actions.shape[1]
+        episode = torch.from_numpy(random.choice(self.episodes.train, size=size))
+        time = torch.from_numpy(random.integers(0, steps, size=size))
+        terms = self.terms(episode, time)
+        return sum(self.settings[name] * value for name, value in terms.items())  # type: ignore[return-value]
+
+    def terms(self, episode: Tensor, time: Tensor) -> dict[str, Tensor]:
+        """The four terms for frames ``time`` and ``time + 1`` of ``episode``, by name."""
+        pixels = self.episodes.pixels
+        now, after = self.encoder(torch.cat([pixels[episode, time], pixels[episode, time + 1]])).flatten(1).chunk(2)
+        action = self.episodes.actions[episode, time] / self.action_std
+        return {
+            "similarity": F.mse_loss(now, after),
+            "variance": (variance(now) + variance(after)) / 2,
+            "covariance": (covariance(now) + covariance(after)) / 2,
+            "inverse_dynamics": F.mse_loss(self.head(torch.cat([now, after], dim=1)), action),
+        }
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Terms on held-out pairs, and alarms for collapse: effective rank, smallest deviation, linear probe."""
+        random = np.random.default_rng(0)
+        episode = torch.from_numpy(random.choice(self.episodes.validation, size=1024))
+        time = torch.from_numpy(random.integers(0, self.episodes.actions.shape[1], size=1024))
+        self.encoder.eval()
+        figures = {f"val_{name}": float(value) for name, value in self.terms(episode, time).items()}
+        episode = torch.from_numpy(random.choice(self.episodes.validation, size=PROBE_FRAMES))
+        time = torch.from_numpy(random.integers(0, self.episodes.proprio.shape[1], size=PROBE_FRAMES))
+        z = encode_all(self.encoder, self.episodes.pixels[episode, time]).flatten(1)
+        self.encoder.train()
+        figures["effective_rank"] = effective_rank(z)
+        figures["smallest_std"] = float(z.std(dim=0).min())
+        figures["probe_rmse"] = _probe(z, self.episodes.proprio[episode, time])
+        return figures
+
+
+@torch.no_grad()
+def encode_all(encoder: nn.Module, pixels: Tensor) -> Tensor:
+    """Latents (B, P, D) of many images (B, H, W, 3), a batch at a time."""
+    return torch.cat([encoder(part) for part in pixels.split(ENCODE_BATCH)])
+
+
+def effective_rank(z: Tensor) -> float:
+    """Exponential of the entropy of the covariance spectrum of (B, F) (Roy and Vetterli, 2007)."""
+    spectrum = torch.linalg.eigvalsh(torch.cov(z.double().T)).clamp_min(1e-12)
+    share = spectrum / spectrum.sum()
+    return float(torch.exp(-(share * share.log()).sum()))
+
+
+def _probe(z: Tensor, proprio: Tensor) -> float:
+    """Error of reading proprioception linearly from latents, in its units; fitted on one half, read on the other."""
+    inputs = torch.cat([z, torch.ones(len(z), 1)], dim=1).double()
+    half = len(z) // 2
+    solution = torch.linalg.lstsq(inputs[:half], proprio[:half].double(), driver="gelsd").solution
+    return float((inputs[half:] @ solution - proprio[half:]).square().mean().sqrt())

@@ -1,0 +1,61 @@
+"""Finding recipes and changing single settings of them; torch-free."""
+
+from __future__ import annotations
+
+import copy
+import tomllib
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+from jepawm_agents.errors import ConfigError
+from jepawm_agents.suggest import unknown
+
+
+def list_recipes() -> list[dict[str, Any]]:
+    """Name, summary, agent and environment of every recipe."""
+    return [
+        {"name": recipe["name"], "summary": recipe["summary"], "agent": recipe["agent"], "env": recipe["data"]["env"]}
+        for recipe in _all().values()
+    ]
+
+
+def load_recipe(name: str, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """A recipe with single settings changed.
+
+    Args:
+        name: ``compact/wall``, ...
+        changes: nested tables of new values, ``{"train": {"steps": 200}}``.
+
+    Raises:
+        ConfigError: for an unknown recipe or setting, or a value of another type.
+    """
+    recipes = _all()
+    if name not in recipes:
+        raise ConfigError(unknown("recipe", name, recipes))
+    recipe = copy.deepcopy(recipes[name])
+    _change(recipe, changes or {}, "")
+    return recipe
+
+
+def _all() -> dict[str, dict[str, Any]]:
+    folder = files("jepawm_agents.training.recipes")
+    found = [tomllib.loads(file.read_text()) for file in folder.iterdir() if file.name.endswith(".toml")]
+    return {recipe["name"]: recipe for recipe in sorted(found, key=lambda recipe: recipe["name"])}
+
+
+def _change(table: dict[str, Any], changes: Mapping[str, Any], prefix: str) -> None:
+    for key, value in changes.items():
+        if key not in table:
+            raise ConfigError(unknown("recipe setting", prefix + key, [prefix + name for name in table]))
+        old = table[key]
+        if isinstance(old, dict):
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"Recipe setting {prefix + key!r} is a table; set one of its keys.")
+            _change(old, value, f"{prefix}{key}.")
+            continue
+        if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if type(value) is not type(old):
+            raise ConfigError(f"Recipe setting {prefix + key!r} takes a {type(old).__name__}, not {value!r}.")
+        table[key] = value

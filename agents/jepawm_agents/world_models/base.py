@@ -1,0 +1,103 @@
+"""What a predictor is, and the rollout every family shares."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Prediction(NamedTuple):
+    """Next-frame latents, one for every frame of the context."""
+
+    visual: Tensor
+    """(B, T, P, D): position t predicts frame t + 1."""
+    proprio: Tensor | None
+    """(B, T, P, E) embedded proprioception, or None for a model without it."""
+
+
+class Predictor(nn.Module):
+    """A latent dynamics model with frame-causal attention over a short window of frames.
+
+    Subclasses implement :meth:`embed_proprio`, :meth:`condition` and :meth:`advance`.
+    """
+
+    grid_size: int
+    latent_dim: int
+    proprio_encoder: nn.Module | None
+
+    def embed_proprio(self, proprio: Tensor) -> Tensor:
+        """Embed normalised proprioception (B, T, Q) and repeat it on the grid, (B, T, P, E).
+
+        Raises:
+            ValueError: if this model was built without proprioception.
+        """
+        if self.proprio_encoder is None:
+            raise ValueError("This predictor has no proprioception; pass proprio=None.")
+        return self.proprio_encoder(proprio)[:, :, None].expand(-1, -1, self.grid_size**2, -1)
+
+    def condition(self, action: Tensor) -> Tensor:
+        """What the predictor makes of actions (B, T, A), frame by frame, (B, T, ...); no frame sees another."""
+        raise NotImplementedError
+
+    def advance(
+        self, visual: Tensor, condition: Tensor, proprio: Tensor | None, *, last_only: bool = False
+    ) -> Prediction:
+        """Predict from embedded inputs.
+
+        Args:
+            visual: (B, T, P, D) visual latents.
+            condition: (B, T, ...) from :meth:`condition`; action t leads from frame t to frame t + 1.
+            proprio: (B, T, P, E) embedded proprioception or None.
+            last_only: return only the prediction of the last frame (T = 1 in the result); saves the last
+                layer's work on the other frames and changes no value.
+        """
+        raise NotImplementedError
+
+    def forward(self, visual: Tensor, action: Tensor, proprio: Tensor | None, *, last_only: bool = False) -> Prediction:
+        """:meth:`advance` with actions (B, T, A) instead of their conditions."""
+        return self.advance(visual, self.condition(action), proprio, last_only=last_only)
+
+    def predict(self, visual: Tensor, action: Tensor, proprio: Tensor | None = None) -> Prediction:
+        """Predict from raw (normalised) proprioception (B, T, Q); see :meth:`forward` for the other shapes."""
+        return self(visual, action, None if proprio is None else self.embed_proprio(proprio))
+
+    def rollout(
+        self, visual: Tensor, proprio: Tensor | None, actions: Tensor, window: int = 2
+    ) -> tuple[Tensor, Tensor | None]:
+        """Imagine the consequences of candidate action sequences from one frame.
+
+        Each step sees at most ``window`` frames, the real one or imagined ones, with the actions that belong
+        to them; positions restart at zero in every window (jepa-wms ``vit_enc_preds.py:289-353``).
+
+        Args:
+            visual: (B, P, D) latents of the current frame.
+            proprio: (B, Q) normalised proprioception of the current frame, or None.
+            actions: (B, N, H, A) normalised candidate actions.
+            window: number of frames the predictor sees.
+
+        Returns:
+            Visual latents (B, N, H + 1, P, D) and embedded proprioception (B, N, H + 1, P, E) or None; index
+            0 is the current frame.
+        """
+        batch, candidates, horizon, _ = actions.shape
+        condition = self.condition(actions.flatten(0, 1))  # once for all steps: an action serves two windows
+        seen = [visual[:, None].expand(-1, candidates, -1, -1).flatten(0, 1)]
+        felt = None
+        if proprio is not None:
+            embedded = self.embed_proprio(proprio[:, None])[:, 0]
+            felt = [embedded[:, None].expand(-1, candidates, -1, -1).flatten(0, 1)]
+        for step in range(1, horizon + 1):
+            first = max(0, step - window)
+            out = self.advance(
+                torch.stack(seen[first:], dim=1),
+                condition[:, first:step],
+                None if felt is None else torch.stack(felt[first:], dim=1),
+                last_only=True,
+            )
+            seen.append(out.visual[:, -1])
+            if felt is not None:
+                felt.append(out.proprio[:, -1])
+        visuals = torch.stack(seen, dim=1).unflatten(0, (batch, candidates))
+        return visuals, None if felt is None else torch.stack(felt, dim=1).unflatten(0, (batch, candidates))

@@ -1,0 +1,116 @@
+"""A joint-embedding predictive world model: frozen encoder, predictor on its latents, normalisation constants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from jepawm_agents.world_models.base import Predictor
+
+
+class Latent(NamedTuple):
+    """What the model knows of a moment."""
+
+    visual: Tensor
+    """(B, P, D)."""
+    proprio: Tensor | None
+    """(B, Q) normalised, or None for a model without proprioception."""
+
+
+class Imagination(NamedTuple):
+    """Imagined futures; index 0 on axis T is the present."""
+
+    visual: Tensor
+    """(B, N, T, P, D)."""
+    proprio: Tensor | None
+    """(B, N, T, P, E) embedded, or None."""
+
+
+class Normaliser(nn.Module):
+    """z-scores of actions and proprioception; part of the agent, stored and hashed with its weights.
+
+    Args:
+        action_dim: of one primitive action.
+        proprio_dim: Q.
+    """
+
+    def __init__(self, action_dim: int, proprio_dim: int):
+        super().__init__()
+        for name, size in (("action", action_dim), ("proprio", proprio_dim)):
+            self.register_buffer(f"{name}_mean", torch.zeros(size))
+            self.register_buffer(f"{name}_std", torch.ones(size))
+
+    def fit(self, actions: Tensor, proprio: Tensor) -> None:
+        """Take the constants from data (..., A) and (..., Q)."""
+        for name, values in (("action", actions), ("proprio", proprio)):
+            flat = values.flatten(0, -2)
+            getattr(self, f"{name}_mean").copy_(flat.mean(dim=0))
+            getattr(self, f"{name}_std").copy_(flat.std(dim=0))
+
+    def actions(self, actions: Tensor) -> Tensor:
+        """Environment actions (..., A) in normalised units."""
+        return (actions - self.action_mean) / self.action_std
+
+    def proprio(self, proprio: Tensor) -> Tensor:
+        """Proprioception (..., Q) in normalised units."""
+        return (proprio - self.proprio_mean) / self.proprio_std
+
+    def environment_actions(self, actions: Tensor) -> Tensor:
+        """Normalised actions (..., A) in environment units."""
+        return actions * self.action_std + self.action_mean
+
+
+class JEPAWorldModel(nn.Module):
+    """Encoder, predictor and constants behind two verbs, ``encode`` and ``rollout``.
+
+    Args:
+        encoder: images (B, H, W, 3) to tokens (B, P, D); it is kept frozen.
+        predictor: latent dynamics.
+        normaliser: constants of actions and proprioception.
+        window: frames the predictor sees when planning.
+        config: the plain description from which :func:`jepawm_agents.world_models.weights.build` made it.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        predictor: Predictor,
+        normaliser: Normaliser,
+        *,
+        window: int,
+        config: Mapping[str, Any],
+    ):
+        super().__init__()
+        self.encoder = encoder.eval().requires_grad_(False)
+        self.predictor, self.normaliser = predictor, normaliser
+        self.window, self.config = window, dict(config)
+
+    def train(self, mode: bool = True) -> JEPAWorldModel:
+        """Switch the predictor's mode; the encoder stays frozen."""
+        super().train(mode)
+        self.encoder.eval()
+        return self
+
+    def encode(self, pixels: NDArray[np.uint8], proprio: NDArray[np.floating]) -> Latent:
+        """Encode observations: images (B, H, W, 3) and raw proprioception (B, Q)."""
+        device = self.normaliser.action_mean.device
+        visual = self.encoder(torch.from_numpy(np.ascontiguousarray(pixels)).to(device))
+        if self.predictor.proprio_encoder is None:
+            return Latent(visual, None)
+        felt = torch.from_numpy(np.asarray(proprio, dtype=np.float32)).to(device)
+        return Latent(visual, self.normaliser.proprio(felt))
+
+    def rollout(self, latent: Latent, actions: Tensor) -> Imagination:
+        """Imagine normalised candidate actions (B, N, H, A) from latents of B episodes."""
+        return Imagination(*self.predictor.rollout(latent.visual, latent.proprio, actions, window=self.window))
+
+    def embed(self, latent: Latent) -> Latent:
+        """The latent as the predictor would imagine it: proprioception embedded, (B, P, E)."""
+        if latent.proprio is None:
+            return latent
+        return Latent(latent.visual, self.predictor.embed_proprio(latent.proprio[:, None])[:, 0])

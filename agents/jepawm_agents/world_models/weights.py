@@ -1,0 +1,108 @@
+"""Building world models from plain descriptions, and their files: safetensors with the description inside."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from jepawm_agents.errors import ConfigError, WeightsError
+from jepawm_agents.suggest import unknown
+from jepawm_agents.world_models.adaln import AdaLNPredictor
+from jepawm_agents.world_models.base import Predictor
+from jepawm_agents.world_models.compact_encoder import CompactEncoder
+from jepawm_agents.world_models.dino_wm import DinoWMPredictor
+from jepawm_agents.world_models.jepa import JEPAWorldModel, Normaliser
+from jepawm_agents.world_models.reference import load_strictly
+
+FORMAT = "jepawm-world-model/1"
+ENCODERS = {"compact": CompactEncoder}
+PREDICTORS: dict[str, type[Predictor]] = {"adaln": AdaLNPredictor, "dino_wm": DinoWMPredictor}
+
+
+def build(config: Mapping[str, Any]) -> JEPAWorldModel:
+    """Build a world model with fresh weights.
+
+    Args:
+        config: ``encoder`` and ``predictor`` (each a ``family`` and its sizes), ``action_dim`` (primitive),
+            ``proprio_dim``, ``frameskip``, ``window``.
+
+    Raises:
+        ConfigError: for an unknown family or sizes that do not fit it.
+    """
+    encoder = build_encoder(config["encoder"])
+    return JEPAWorldModel(
+        encoder,
+        _make(
+            "predictor",
+            PREDICTORS,
+            config["predictor"],
+            grid_size=encoder.grid_size,
+            latent_dim=encoder.latent_dim,
+            action_dim=config["action_dim"] * config["frameskip"],
+            proprio_dim=config["proprio_dim"],
+        ),
+        Normaliser(config["action_dim"], config["proprio_dim"]),
+        window=config["window"],
+        config=config,
+    )
+
+
+def build_encoder(config: Mapping[str, Any]) -> CompactEncoder:
+    """Build an encoder with fresh weights from its ``family`` and sizes."""
+    return _make("encoder", ENCODERS, config)
+
+
+def save_world_model(model: JEPAWorldModel, path: Path, *, notes: Mapping[str, Any] | None = None) -> None:
+    """Write weights, constants and description to one file; ``notes`` say how they came about."""
+    metadata = {"format": FORMAT, "config": json.dumps(model.config), "notes": json.dumps(dict(notes or {}))}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, path, metadata=metadata)
+
+
+def load_world_model(path: Path) -> JEPAWorldModel:
+    """Read a world model.
+
+    Raises:
+        WeightsError: if the file is missing, damaged, of another format, or does not fit its description.
+    """
+    if not path.is_file():
+        raise WeightsError(f"There is no weights file at {path}.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, not a mapping
+    except (SafetensorError, OSError) as problem:
+        raise WeightsError(f"{path} cannot be read as safetensors ({problem}); it may be truncated.") from None
+    if metadata.get("format") != FORMAT:
+        raise WeightsError(f"{path} is not a world model of format {FORMAT}.")
+    try:
+        model = build(json.loads(metadata["config"]))
+    except (KeyError, ValueError, TypeError) as problem:
+        raise WeightsError(f"{path} holds a description of a model that cannot be built: {problem}") from None
+    try:
+        load_strictly(model, tensors)
+    except WeightsError as problem:
+        raise WeightsError(f"{path}: {problem}") from None
+    return model.eval().requires_grad_(False)
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _make(kind: str, table: Mapping[str, Any], config: Mapping[str, Any], **sizes: Any) -> Any:
+    settings = dict(config)
+    family = settings.pop("family", None)
+    if family not in table:
+        raise ConfigError(unknown(f"{kind} family", str(family), table))
+    try:
+        return table[family](**settings, **sizes)
+    except TypeError as problem:
+        raise ConfigError(f"The {kind} settings {settings} do not fit family {family!r}: {problem}.") from None
