@@ -18,7 +18,7 @@ test: $(VENV)/.dev  ## install, then run the tests
 lint: $(VENV)/.dev  ## style, types and boundaries
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.dev  ## time the parts

@@ -20,7 +20,8 @@ from jepawm_agents.simulator_agent import TrueSimulatorAgent
 from jepawm_agents.suggest import unknown
 from jepawm_agents.world_models.weights import load_world_model, sha256
 from jepawm_bench.agent import Agent, AgentRequest
-from jepawm_bench.registry import make_agent
+from jepawm_bench.registry import load_registry, make_agent
+from jepawm_bench.run_spec import resolve
 from jepawm_envs.goal_env import GoalEnv
 
 ACTION_STD = 0.75
@@ -28,7 +29,7 @@ ACTION_STD = 0.75
 
 
 def load_agent(name: str, weights: str | Path | None = None, device: str = "cpu") -> Agent:
-    """Load an agent by name, ``name`` or ``name@variant``, for its own environment and protocol ``paper``.
+    """Load an agent by name, ``name`` or ``name@variant``, with its settings for protocol ``paper``.
 
     Args:
         name: see ``jepawm-bench list agents``.
@@ -39,7 +40,10 @@ def load_agent(name: str, weights: str | Path | None = None, device: str = "cpu"
         jepawm_bench.errors.BenchError: for an unknown name.
         WeightsError: if the weights cannot be loaded.
     """
-    return make_agent(name, device=device, weights=None if weights is None else str(weights))
+    name, _, variant = name.partition("@")
+    card = load_registry().card(name)
+    spec, _ = resolve(card, variant=variant or None, weights=None if weights is None else str(weights))
+    return make_agent(spec.request(card, _device(device)))
 
 
 def world_model_agent(request: AgentRequest) -> JEPAWMAgent:

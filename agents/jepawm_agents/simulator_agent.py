@@ -39,14 +39,14 @@ class TrueSimulatorAgent:
         self._replan = 0
 
     def reset(self, observation: Observation, keys: Sequence[EpisodeKey]) -> None:
-        """Start E episodes with the goals (E, G) of their first observation."""
+        """Start E episodes with the goal states (E, S) of their first observation."""
         self._keys = [(key.seed, key.episode) for key in keys]
-        self._goals = np.asarray(observation["desired_goal"], dtype=np.float64)
+        self._goals = np.asarray(observation["goal_state"], dtype=np.float64)
         self._replan = 0
 
     def act(self, observation: Observation, steps_left: int) -> Chunk:
         """Plan from the current states (E, S)."""
-        states = np.asarray(observation["observation"], dtype=np.float64)
+        states = np.asarray(observation["state"], dtype=np.float64)
         primitive = self.env.action_dim
         plan = self.planner.plan(
             lambda actions: self._costs(states, actions),
@@ -62,7 +62,8 @@ class TrueSimulatorAgent:
     def _costs(self, states: NDArray[np.float64], actions: Tensor) -> Tensor:
         """Costs (E, N) of candidates (E, N, H, A)."""
         rows = []
-        for state, goal, candidates in zip(states, self._goals, actions, strict=True):
+        goals = self.env.achieved(self._goals).astype(np.float64)
+        for state, goal, candidates in zip(states, goals, actions, strict=True):
             sequences = self._primitive(candidates).reshape(len(candidates), -1, self.env.action_dim)
             ends = self.env.simulate(np.broadcast_to(state, (len(candidates), len(state))), sequences)[:, -1]
             rows.append(np.square(self.env.achieved(ends).astype(np.float64) - goal).sum(axis=-1))

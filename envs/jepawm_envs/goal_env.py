@@ -16,7 +16,7 @@ from jepawm_envs.predicates import Predicate
 
 ObsType = Literal["pixels", "state"]
 State = NDArray[np.float64]
-Observation = dict[str, NDArray[Any]]
+Observation = dict[str, Any]
 
 OBS_TYPES = ("pixels", "state")
 RENDER_MODES = ("rgb_array",)
@@ -119,7 +119,7 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
         """
         raise NotImplementedError
 
-    def goal_distance(self, achieved: ArrayLike, desired: ArrayLike) -> dict[str, NDArray[np.float64]]:
+    def goal_distances(self, achieved: ArrayLike, desired: ArrayLike) -> dict[str, NDArray[np.float64]]:
         """:meth:`distances` for achieved and desired goals (..., G) instead of states."""
         raise NotImplementedError
 
@@ -200,7 +200,7 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
         return self._sparse_reward
 
     def _sparse_reward(self, achieved_goal: ArrayLike, desired_goal: ArrayLike, info: Any) -> Any:
-        reward = self.predicates[0].met(self.goal_distance(achieved_goal, desired_goal)).astype(np.float64) - 1.0
+        reward = self.predicates[0].met(self.goal_distances(achieved_goal, desired_goal)).astype(np.float64) - 1.0
         return reward if reward.ndim else float(reward)
 
     # Parts --------------------------------------------------------------------------------------------

@@ -44,8 +44,10 @@ class Plan(NamedTuple):
 class Planner(Protocol):
     """Finds action sequences of low cost."""
 
-    horizon: int
-    execution_horizon: int
+    @property
+    def evaluations(self) -> int:
+        """Candidate sequences scored in one plan."""
+        ...
 
     def plan(
         self, cost: CostFunction, *, batch: int, action_dim: int, noise: Noise, horizon: int | None = None

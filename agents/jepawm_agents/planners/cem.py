@@ -48,7 +48,7 @@ class CEM:
             1 <= self.execution_horizon <= self.horizon, "execution_horizon", self.execution_horizon, "1 to horizon"
         )
         require(self.iterations >= 1, "iterations", self.iterations, "at least 1")
-        require(2 <= self.num_elites <= self.num_samples, "num_elites", self.num_elites, "2 to num_samples")
+        require(2 <= self.num_elites <= self.num_samples, "num_elites", self.num_elites, f"2 to {self.num_samples}")
         require(self.init_std > 0, "init_std", self.init_std, "positive")
         for name in ("momentum_mean", "momentum_std"):
             require(0 <= getattr(self, name) < 1, name, getattr(self, name), "at least 0 and below 1")

@@ -30,7 +30,9 @@ def covariance(z: Tensor) -> Tensor:
 def feature_distance(prediction: Prediction, visual: Tensor, proprio: Tensor | None) -> Tensor:
     """Mean squared error of the visual part plus, with equal weight, of the proprio part."""
     loss = F.mse_loss(prediction.visual, visual)
-    return loss if proprio is None else loss + F.mse_loss(prediction.proprio, proprio)
+    if proprio is None or prediction.proprio is None:
+        return loss
+    return loss + F.mse_loss(prediction.proprio, proprio)
 
 
 def world_model_loss(

@@ -7,6 +7,7 @@ Facts: jepa-wms ``app/plan_common/models/AdaLN_vit.py`` (commit 6eafb14); AdaLN 
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -63,15 +64,15 @@ class AdaLNPredictor(Predictor):
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
-        for layer, block in enumerate(self.predictor_blocks, start=1):
-            nn.init.trunc_normal_(block.adaLN_modulation["1"].weight, std=0.2)
+        for layer, block in enumerate(self._blocks(), start=1):
+            nn.init.trunc_normal_(block.modulation.weight, std=0.2)
             for projection in (block.attn.proj, block.mlp.fc2):
                 projection.weight.data.div_(math.sqrt(2.0 * layer))
 
     def condition(self, action: Tensor) -> Tensor:
         """Shifts, scales and gates of every block, (B, T, depth, 6 * dim)."""
         z = F.silu(self.action_encoder(action))
-        return torch.stack([block.modulation(z) for block in self.predictor_blocks], dim=2)
+        return torch.stack([block.modulation(z) for block in self._blocks()], dim=2)
 
     def advance(
         self, visual: Tensor, condition: Tensor, proprio: Tensor | None, *, last_only: bool = False
@@ -80,16 +81,19 @@ class AdaLNPredictor(Predictor):
         frames, patches = visual.shape[1:3]
         x = self.predictor_embed(visual)
         if self.proprio_encoder is not None:
-            x = torch.cat([x, proprio], dim=-1)
+            x = torch.cat([part for part in (x, proprio) if part is not None], dim=-1)
         x = x.flatten(1, 2)
         table = self._table(frames, x)
         mask = None if frames == 1 else frame_causal_mask(frames, patches, x.device)
-        for index, block in enumerate(self.predictor_blocks):
+        for index, block in enumerate(self._blocks()):
             last = index == len(self.predictor_blocks) - 1
             x = block(x, condition[:, :, index], table, mask, patches, last_only=last_only and last)
         x = self.predictor_norm(x).unflatten(1, (-1, patches))
         felt = None if self.proprio_encoder is None else x[..., self.width :]
         return Prediction(self.predictor_proj(x[..., : self.width]), felt)
+
+    def _blocks(self) -> list[AdaLNBlock]:
+        return cast("list[AdaLNBlock]", list(self.predictor_blocks))
 
     def _table(self, frames: int, like: Tensor) -> tuple[Tensor, Tensor]:
         head_dim = like.shape[-1] // self.heads
@@ -114,9 +118,10 @@ class AdaLNBlock(nn.Module):
         # it once. Index 1 is the reference's name.
         self.adaLN_modulation = nn.ModuleDict({"1": nn.Linear(dim, 6 * dim)})
 
-    def modulation(self, z: Tensor) -> Tensor:
-        """Shift, scale and gate of attention, then of the MLP, (B, T, 6 * dim), for actions after SiLU."""
-        return self.adaLN_modulation["1"](z)
+    @property
+    def modulation(self) -> nn.Linear:
+        """Actions after SiLU (B, T, dim) to shift, scale and gate of attention, then of the MLP, (B, T, 6 * dim)."""
+        return cast("nn.Linear", self.adaLN_modulation["1"])
 
     def forward(
         self,

@@ -98,6 +98,12 @@ class Predictor(nn.Module):
             )
             seen.append(out.visual[:, -1])
             if felt is not None:
-                felt.append(out.proprio[:, -1])
+                felt.append(_present(out.proprio)[:, -1])
         visuals = torch.stack(seen, dim=1).unflatten(0, (batch, candidates))
         return visuals, None if felt is None else torch.stack(felt, dim=1).unflatten(0, (batch, candidates))
+
+
+def _present(proprio: Tensor | None) -> Tensor:
+    if proprio is None:
+        raise ValueError("The predictor was given proprioception but predicted none.")
+    return proprio

@@ -25,6 +25,9 @@ class CompactEncoder(nn.Module):
         latent_dim: channels D of a token.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, *, image_size: int, channels: Sequence[int], mixing: int, latent_dim: int):
         super().__init__()
         self.image_size, self.latent_dim = image_size, latent_dim
@@ -37,7 +40,7 @@ class CompactEncoder(nn.Module):
         self.net = nn.Sequential(*layers, nn.Conv2d(channels[-1], latent_dim, kernel_size=1))
         self.register_buffer("mean", torch.zeros(latent_dim))
         self.register_buffer("std", torch.ones(latent_dim))
-        self.to(memory_format=torch.channels_last)
+        self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Encode uint8 images (B, H, W, 3) as tokens (B, P, D), row by row."""

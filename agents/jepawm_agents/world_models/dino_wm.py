@@ -7,6 +7,8 @@ no projections at its ends. Module names are the reference's.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -96,7 +98,8 @@ class _Transformer(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None, wanted: int) -> Tensor:
         """Run all layers; the last one only for the last ``wanted`` tokens."""
-        for index, (attention, feed_forward) in enumerate(self.layers):
+        for index, layer in enumerate(self.layers):
+            attention, feed_forward = cast("nn.ModuleList", layer)
             queries = wanted if index == len(self.layers) - 1 else x.shape[1]
             x = attention(x, mask, queries) + x[:, -queries:]
             x = feed_forward(x) + x

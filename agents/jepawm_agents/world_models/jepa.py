@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from jepawm_agents.world_models.base import Predictor
+from jepawm_agents.world_models.compact_encoder import CompactEncoder
 
 
 class Latent(NamedTuple):
@@ -38,6 +39,11 @@ class Normaliser(nn.Module):
         action_dim: of one primitive action.
         proprio_dim: Q.
     """
+
+    action_mean: Tensor
+    action_std: Tensor
+    proprio_mean: Tensor
+    proprio_std: Tensor
 
     def __init__(self, action_dim: int, proprio_dim: int):
         super().__init__()
@@ -78,7 +84,7 @@ class JEPAWorldModel(nn.Module):
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: CompactEncoder,
         predictor: Predictor,
         normaliser: Normaliser,
         *,
@@ -86,8 +92,9 @@ class JEPAWorldModel(nn.Module):
         config: Mapping[str, Any],
     ):
         super().__init__()
-        self.encoder = encoder.eval().requires_grad_(False)
-        self.predictor, self.normaliser = predictor, normaliser
+        self.encoder: CompactEncoder = encoder.eval().requires_grad_(False)
+        self.predictor: Predictor = predictor
+        self.normaliser: Normaliser = normaliser
         self.window, self.config = window, dict(config)
 
     def train(self, mode: bool = True) -> JEPAWorldModel:

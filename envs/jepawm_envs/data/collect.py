@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from jepawm_envs.data.store import FORMAT, create_store, open_store, read_meta
+from jepawm_envs.data.store import FORMAT, completed, create_store, open_store, read_meta
 from jepawm_envs.errors import DataError, InvalidOption
 from jepawm_envs.goal_env import GoalEnv
 from jepawm_envs.registration import register_all
@@ -65,7 +65,7 @@ def collect(
     }
     file = _open_or_create(path, meta, env)
     with file:
-        for episode in range(int(file.attrs["completed"]), episodes):
+        for episode in range(completed(file), episodes):
             random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(episode,)))
             states, actions = env.random_episode(random, steps)
             file["states"][episode], file["actions"][episode] = states, actions  # type: ignore[index]

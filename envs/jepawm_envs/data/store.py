@@ -36,7 +36,7 @@ class EpisodeStore:
         self.path = Path(path)
         self._file = open_store(self.path)
         self.meta: dict[str, Any] = read_meta(self._file, self.path)
-        done = int(self._file.attrs["completed"])
+        done = completed(self._file)
         if done < self.meta["episodes"]:
             self._file.close()
             raise DataError(
@@ -110,7 +110,13 @@ def read_meta(file: h5py.File, path: Path) -> dict[str, Any]:
     """
     if file.attrs.get("format") != FORMAT:
         raise DataError(f"{path} is not a data set of format {FORMAT}.")
-    return json.loads(file.attrs["meta"])
+    return json.loads(str(file.attrs["meta"]))
+
+
+def completed(file: h5py.File) -> int:
+    """How many episodes are written."""
+    done: Any = file.attrs["completed"]
+    return int(done)
 
 
 def info(path: str | Path) -> dict[str, Any]:

@@ -88,7 +88,9 @@ class WallEnv(GoalEnv):
         difference = np.asarray(states, np.float64) - np.asarray(goal_state, np.float64)
         return {"position": np.hypot(difference[..., 0], difference[..., 1])}
 
-    goal_distance = distances
+    def goal_distances(self, achieved: ArrayLike, desired: ArrayLike) -> dict[str, NDArray[np.float64]]:
+        """As :meth:`distances`: a goal is a position."""
+        return self.distances(achieved, desired)
 
     def draw(self, state: State, size: int) -> NDArray[np.uint8]:
         """Pictures (..., size, size, 3) of states (..., 2); the dot is drawn under the walls."""
