@@ -1,0 +1,133 @@
+"""What an agent is: told the goal, given observations, it returns a chunk of actions.
+
+Numpy in, numpy out, batched over episodes; no torch here. Axis words: E episodes, T environment steps,
+A action numbers, J planner iterations.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from jepawm_bench.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+KINDS = ("agent", "floor", "ceiling")
+OBS_TYPES = ("pixels", "state")
+
+
+@dataclass(frozen=True)
+class EpisodeKey:
+    """Names the randomness of one episode, whatever batch or process it is played in."""
+
+    seed: int
+    """Seed of the run."""
+    episode: int
+    """Index of the task in the task list."""
+
+
+class Chunk(NamedTuple):
+    """Answer of one :meth:`Agent.act`."""
+
+    actions: NDArray[np.float64]
+    """Environment actions for the next T steps, (E, T, A), in the environment's units."""
+    model_evaluations: int = 0
+    """Candidate action sequences scored per episode."""
+    trace: Mapping[str, NDArray[Any]] | None = None
+    """Optional planner trace, each (E, J)."""
+
+
+class Agent(Protocol):
+    """Anything that plays.
+
+    It may carry an attribute ``provenance``, a mapping (hash of the weights under ``weights_sha256``,
+    precision, sizes) that is stored with every run.
+    """
+
+    @property
+    def obs_type(self) -> str:
+        """What its environment must show: ``pixels`` or ``state``.
+
+        In ``state`` mode the harness adds the exact ``state`` and ``goal_state`` (float64) to the keys of
+        the environment, for oracles.
+        """
+        ...
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the images rendered for it; ignored in ``state`` mode."""
+        ...
+
+    def reset(self, observation: Mapping[str, NDArray[Any]], keys: Sequence[EpisodeKey]) -> None:
+        """Start E episodes and forget everything of earlier ones.
+
+        Args:
+            observation: the first observations, goal entries included, stacked on axis 0.
+            keys: one for each episode.
+        """
+        ...
+
+    def act(self, observation: Mapping[str, NDArray[Any]], steps_left: int) -> Chunk:
+        """Choose the next actions of every episode.
+
+        Args:
+            observation: the current observations, stacked on axis 0.
+            steps_left: environment steps until the budget ends, the same for the whole batch.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class AgentCard:
+    """An agent's entry in the catalogue: data only, nothing is imported until it plays."""
+
+    name: str
+    factory: str
+    """``module:callable``, called with an :class:`AgentRequest`, returns an :class:`Agent`."""
+    description: str = ""
+    envs: tuple[str, ...] = ("*",)
+    """Ids it can play; ``*`` means any."""
+    default_env: str | None = None
+    """Played when no environment is given."""
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"default": {}})
+    """Variant to its settings; the first is the default."""
+    kind: str = "agent"
+    """``floor`` and ``ceiling`` are marked in tables and not ranked."""
+    requires: str | None = None
+    """The extra that must be installed."""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", self.name):
+            raise UsageError(f"{self.name!r} cannot be an agent's name; use letters, digits, '_', '-' and '.'.")
+        if not re.fullmatch(r"[\w.]+:[\w.]+", self.factory):
+            raise UsageError(f"Agent {self.name!r}: factory {self.factory!r} is not of the form module:callable.")
+        if self.kind not in KINDS:
+            raise UsageError(f"Agent {self.name!r}: kind {self.kind!r} is not one of {', '.join(KINDS)}.")
+        if not self.variants:
+            raise UsageError(f"Agent {self.name!r} has no variant; give it at least one.")
+
+    @property
+    def default_variant(self) -> str:
+        """The variant meant by the bare name."""
+        return next(iter(self.variants))
+
+
+@dataclass(frozen=True)
+class AgentRequest:
+    """Everything a factory needs to make an agent."""
+
+    card: AgentCard
+    variant: str
+    settings: Mapping[str, Any]
+    """The variant's settings after protocol and overrides; the factory refuses keys it does not know."""
+    env_id: str
+    protocol: str
+    device: str
+    """``cpu`` or ``cuda``."""
+    weights: str | None = None
+    """A file to use instead of the card's weights."""

@@ -1,0 +1,2 @@
+def leaderboard() -> int:
+    return 0

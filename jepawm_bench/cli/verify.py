@@ -1,0 +1,45 @@
+"""``jepawm-bench verify``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jepawm_bench.errors import UsageError
+
+
+def verify(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    episodes: Annotated[str, typer.Option(help="How many to replay, or 'all'.")] = "3",
+    agent: Annotated[bool, typer.Option("--agent", help="Let the agent plan them again too.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda, for --agent.")] = "auto",
+) -> int:
+    """Check a run: recompute every success, replay episodes, plan again."""
+    from jepawm_bench.threads import limit_threads
+
+    limit_threads()
+    from jepawm_bench.devices import choose_device
+    from jepawm_bench.verify import verify as check
+
+    found = check(run, episodes=_number(episodes), replan=agent, device=choose_device(device))
+    for problem in found.problems:
+        typer.echo(problem)
+    for verdict in found.verdicts:
+        typer.echo(f"Episode {verdict.episode}, {verdict.how}: {verdict.verdict}")
+    if found.problems:
+        typer.echo(f"{run} is NOT what it claims: {len(found.problems)} contradictions.")
+    elif not found.passed:
+        typer.echo(f"{run}: the scores follow from the traces, but some episodes end differently when repeated.")
+    else:
+        typer.echo(f"{run}: {found.episodes} scores follow from the traces, {len(found.verdicts)} repetitions agree.")
+    return 0 if found.passed else 1
+
+
+def _number(text: str) -> int | None:
+    if text == "all":
+        return None
+    if not text.isdigit() or int(text) < 1:
+        raise UsageError(f"--episodes {text} is not possible; give a number from 1, or 'all'.")
+    return int(text)

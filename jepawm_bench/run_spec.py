@@ -1,0 +1,124 @@
+"""What a run is asked to do: names resolved and checked, nothing started yet."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from jepawm_bench.agent import AgentCard, AgentRequest
+from jepawm_bench.errors import UsageError
+from jepawm_bench.protocols import Protocol, find_env, find_protocol, short_name
+from jepawm_bench.settings import flatten, for_protocol, merge, parse_value
+from jepawm_bench.suggest import unknown
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything that decides a run's outcome except the code and the weights."""
+
+    agent: str
+    variant: str
+    kind: str
+    env: str
+    protocol: str
+    split: str | None
+    """Of a frozen task list; None where the seed makes the tasks."""
+    seed: int
+    episodes: int
+    settings: Mapping[str, Any]
+    """The agent's settings in force."""
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    """The part of them that was asked for in the command."""
+    weights: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Variant and overrides: ``compact`` or ``compact, planner.name=mppi``."""
+        return ", ".join([self.variant, *(f"{key}={value}" for key, value in flatten(self.overrides).items())])
+
+    @property
+    def folder_name(self) -> str:
+        """Default name of the run folder."""
+        split = f"-{self.split}" if self.split not in (None, "test") else ""
+        return f"{self.agent}-{short_name(self.env)}-{self.protocol}{split}-seed{self.seed}"
+
+    @property
+    def command(self) -> str:
+        """A command that repeats the run."""
+        words = ["jepawm-bench", "run", "--agent", f"{self.agent}@{self.variant}", "--env", self.env]
+        words += ["--protocol", self.protocol, "--episodes", str(self.episodes), "--seed", str(self.seed)]
+        if self.split not in (None, "test"):
+            words += ["--split", str(self.split)]
+        if self.weights:
+            words += ["--weights", self.weights]
+        for key, value in flatten(self.overrides).items():
+            words += ["--set", f"{key}={_toml(value)}"]
+        return shlex.join(words)
+
+    def request(self, card: AgentCard, device: str) -> AgentRequest:
+        """What the agent's factory is given."""
+        return AgentRequest(card, self.variant, self.settings, self.env, self.protocol, device, self.weights)
+
+
+def resolve(
+    card: AgentCard,
+    *,
+    variant: str | None = None,
+    env: str | None = None,
+    protocol: str = "paper",
+    split: str = "test",
+    seed: int | None = None,
+    episodes: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    weights: str | None = None,
+) -> tuple[RunSpec, Protocol]:
+    """Check a request against the catalogue.
+
+    Raises:
+        UsageError: for an unknown name, or an environment that the agent cannot play.
+    """
+    variant = card.default_variant if variant is None else variant
+    if variant not in card.variants:
+        raise unknown(f"variant of {card.name}", variant, card.variants)
+    env_id = _choose_env(card, env)
+    found = find_protocol(protocol, env_id)
+    overrides = dict(overrides or {})
+    spec = RunSpec(
+        agent=card.name,
+        variant=variant,
+        kind=card.kind,
+        env=env_id,
+        protocol=found.name,
+        split=split if found.frozen else None,
+        seed=found.default_seed if seed is None else seed,
+        episodes=found.episodes if episodes is None else episodes,
+        settings=merge(for_protocol(card.variants[variant], found.name), overrides),
+        overrides=overrides,
+        weights=weights,
+    )
+    return spec, found
+
+
+def _choose_env(card: AgentCard, env: str | None) -> str:
+    if env is None and card.default_env is None:
+        raise UsageError(
+            f"Agent {card.name!r} plays any environment; say which, for example --env JepaWM/Wall-v0 "
+            "('jepawm-bench list envs' shows all)."
+        )
+    env_id = find_env(env if env is not None else str(card.default_env))
+    if "*" not in card.envs and env_id not in card.envs:
+        raise UsageError(f"Agent {card.name!r} cannot play {env_id}; it plays {', '.join(card.envs)}.")
+    return env_id
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, str) and parse_value(value) != value:
+        return json.dumps(value)
+    return str(value)

@@ -1,0 +1,66 @@
+"""Agent settings: nested tables, overridden from the command line."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from jepawm_bench.errors import UsageError
+
+KEY = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*")
+
+
+def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
+    """Nested table from ``a.b=value`` strings; later ones win.
+
+    Raises:
+        UsageError: when one is not of that form.
+    """
+    table: dict[str, Any] = {}
+    for text in assignments:
+        key, equals, value = text.partition("=")
+        if not equals or not KEY.fullmatch(key.strip()):
+            raise UsageError(f"--set {text!r} is not of the form KEY=VALUE, such as planner.num_samples=64.")
+        table = merge(table, _nested(key.strip().split("."), parse_value(value.strip())))
+    return table
+
+
+def parse_value(text: str) -> Any:
+    """A TOML value (``3``, ``0.5``, ``true``, ``[1, 2]``, ``"text"``), else the text itself."""
+    try:
+        table = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return table["value"] if len(table) == 1 else text
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with the entries of ``over`` put on top, table by table; neither is changed."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = merge(below if isinstance(below, Mapping) else {}, value) if isinstance(value, Mapping) else value
+    return merged
+
+
+def for_protocol(settings: Mapping[str, Any], protocol: str) -> dict[str, Any]:
+    """A variant's settings for one protocol: its table ``protocols.<name>`` merged over the rest."""
+    common = {key: value for key, value in settings.items() if key != "protocols"}
+    return merge(common, settings.get("protocols", {}).get(protocol, {}))
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted keys and their values, sorted."""
+    flat: dict[str, Any] = {}
+    for key in sorted(settings):
+        value = settings[key]
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _nested(keys: list[str], value: Any) -> dict[str, Any]:
+    for key in reversed(keys):
+        value = {key: value}
+    return value

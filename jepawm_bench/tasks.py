@@ -1,0 +1,68 @@
+"""A task: where an episode starts, what it must reach, and how hard that is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import gymnasium
+
+from jepawm_bench.canonical import sha256
+from jepawm_bench.difficulty import difficulty
+from jepawm_bench.protocols import Protocol
+
+
+@dataclass(frozen=True)
+class Task:
+    """One episode's assignment, simulator states included."""
+
+    index: int
+    env_id: str
+    init_state: tuple[float, ...]
+    goal_state: tuple[float, ...]
+    seed: int
+    """Seed that the sampler was given."""
+    provenance: str
+    """Where the states come from, ``random_state`` for the environment's sampler."""
+    difficulty: Mapping[str, Any]
+    """``bin`` and the numbers behind it."""
+
+    @property
+    def bin(self) -> str:
+        """Name of the difficulty bin."""
+        return str(self.difficulty["bin"])
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object."""
+        return {**asdict(self), "init_state": list(self.init_state), "goal_state": list(self.goal_state)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Task:
+        """The task that :meth:`to_json` wrote."""
+        states = {key: tuple(float(x) for x in data[key]) for key in ("init_state", "goal_state")}
+        return cls(**{**data, **states})
+
+
+def sample_task(env: Any, protocol: Protocol, index: int, seed: int) -> Task:
+    """The task that the environment's sampler gives for ``seed``."""
+    init, goal = env.sample_states(seed)
+    return Task(
+        index=index,
+        env_id=protocol.env_id,
+        init_state=tuple(init.tolist()),
+        goal_state=tuple(goal.tolist()),
+        seed=seed,
+        provenance="random_state",
+        difficulty=difficulty(env, init, goal, budget=protocol.budget, detour_limit=protocol.detour_limit),
+    )
+
+
+def make_world(env_id: str) -> Any:
+    """The bare environment, for its sampler, dynamics and predicates; nothing is drawn."""
+    return gymnasium.make(env_id, obs_type="state", render_mode=None, disable_env_checker=True).unwrapped
+
+
+def tasks_hash(tasks: Sequence[Task]) -> str:
+    """Content hash of a task list; two runs with the same hash can be compared task by task."""
+    return sha256([task.to_json() for task in tasks])
