@@ -29,17 +29,15 @@ def build_app() -> typer.Typer:
     return app
 
 
-def _version(
-    version: bool = typer.Option(
-        False, "--version", is_eager=True, help="Show the version.", callback=lambda on: _show(on)
-    ),
-) -> None:
-    """Plan with world models, score the plans, compare the scores."""
-
-
 def _show(wanted: bool) -> None:
     if wanted:
         from jepawm_bench import __version__
 
         typer.echo(f"jepawm-bench {__version__}")
         raise typer.Exit
+
+
+def _version(
+    version: bool = typer.Option(False, "--version", is_eager=True, help="Show the version.", callback=_show),
+) -> None:
+    """Plan with world models, score the plans, compare the scores."""

@@ -1,2 +1,99 @@
-def leaderboard() -> int:
+"""``jepawm-bench leaderboard``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jepawm_bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from jepawm_bench.leaderboard import Row
+
+
+def leaderboard(
+    env: Annotated[str | None, typer.Option(help="Only this environment.")] = None,
+    write: Annotated[bool, typer.Option("--write", help="Write the pages.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Fail if a page is out of date or a run is forged.")] = False,
+    runs: Annotated[Path | None, typer.Option(help="Print a table of the runs in this folder instead.")] = None,
+    root: Annotated[Path | None, typer.Option(help="The leaderboards folder.")] = None,
+) -> int:
+    """Tables from run folders."""
+    from jepawm_bench.leaderboard import measured_rows, read_runs, reference_rows, tables
+    from jepawm_bench.protocols import find_env
+
+    if runs is not None and (write or check):
+        raise UsageError("--runs prints a table; it cannot be used with --write or --check.")
+    home = root or _home()
+    if home is None and runs is None:
+        raise UsageError("There is no leaderboards folder here; give one with --root, or a folder of runs with --runs.")
+    source = runs or home
+    assert source is not None
+    found = read_runs(source)
+    rows = measured_rows(found) + (reference_rows(home / "reference" / "published.csv") if home else [])
+    wanted = find_env(env) if env else None
+    chosen = {key: value for key, value in tables(rows).items() if wanted in (None, key[0])}
+    if not chosen:
+        raise UsageError(f"There are no finished runs{f' of {wanted}' if wanted else ''} in {source}.")
+    if home is None or not (write or check):
+        _print(chosen)
+        return 0
+    if check:
+        checked = [path for path, claims in found if wanted in (None, claims.spec.env)]
+        return _check(_pages(chosen, home), checked, home, only_one=wanted is not None)
+    for path, text in _pages(chosen, home).items():
+        path.write_text(text, encoding="utf-8")
+        typer.echo(f"written {path}")
     return 0
+
+
+def _home() -> Path | None:
+    """``leaderboards/`` of the working folder, else of this package's checkout."""
+    for folder in (Path("leaderboards"), Path(__file__).parents[2] / "leaderboards"):
+        if folder.is_dir():
+            return folder
+    return None
+
+
+def _print(chosen: dict[tuple[str, str], list[Row]]) -> None:
+    from jepawm_bench.cli.tables import print_table
+    from jepawm_bench.leaderboard import ranks
+    from jepawm_bench.leaderboard_page import COLUMNS, cells
+
+    for (env, protocol), rows in chosen.items():
+        lines = [cells(row, rank) for row, rank in zip(rows, ranks(rows), strict=True)]
+        print_table(f"{env}, protocol {protocol}", COLUMNS, lines)
+
+
+def _pages(chosen: dict[tuple[str, str], list[Row]], home: Path) -> dict[Path, str]:
+    from jepawm_bench.leaderboard_page import page
+    from jepawm_bench.protocols import short_name
+
+    by_env: dict[str, dict[str, list[Row]]] = {}
+    for (env, protocol), rows in chosen.items():
+        by_env.setdefault(env, {})[protocol] = rows
+    return {home / f"{short_name(env)}.md": page(env, by_protocol, home) for env, by_protocol in by_env.items()}
+
+
+def _check(pages: dict[Path, str], runs: list[Path], home: Path, only_one: bool) -> int:
+    from jepawm_bench.verify import verify
+
+    problems = [
+        f"{path} is not what the run folders give; run 'jepawm-bench leaderboard --write'."
+        for path, text in pages.items()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text
+    ]
+    if not only_one:
+        orphans = sorted(set(home.glob("*.md")) - set(pages) - {home / "README.md"})
+        problems += [f"{path} has no finished run behind it; remove it." for path in orphans]
+    for path in runs:
+        verification = verify(path, episodes=1)
+        if not verification.passed:
+            problems.append(f"{path} is not what it claims; see 'jepawm-bench verify {path}'.")
+    for problem in problems:
+        typer.echo(problem, err=True)
+    if not problems:
+        typer.echo(f"{len(pages)} pages are up to date, {len(runs)} runs are what they claim.")
+    return 1 if problems else 0

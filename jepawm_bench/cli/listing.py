@@ -26,6 +26,9 @@ def list_(
         return 0
     from jepawm_bench.cli.tables import print_table
 
+    if not rows:
+        typer.echo(f"No installed package brings {what}.", err=True)
+        return 0
     columns = list(dict.fromkeys(key for row in rows for key in row))
     print_table("", columns, [[_cell(row.get(key)) for key in columns] for row in rows])
     return 0

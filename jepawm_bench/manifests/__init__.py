@@ -96,7 +96,9 @@ def packaged_manifest(protocol: Protocol, split: str) -> Manifest:
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
     name = manifest_name(protocol, split)
-    return read_manifest(files(__package__).joinpath(f"{name}.json").read_text(encoding="utf-8"), f"{name}.json")
+    return read_manifest(
+        files("jepawm_bench.manifests").joinpath(f"{name}.json").read_text(encoding="utf-8"), f"{name}.json"
+    )
 
 
 def manifest_name(protocol: Protocol, split: str) -> str:

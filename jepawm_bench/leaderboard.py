@@ -1,0 +1,153 @@
+"""Leaderboards: run folders in, ranked rows out. Every figure is computed from episode records."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, median
+
+from jepawm_bench.errors import DamagedRun, UsageError
+from jepawm_bench.results import EpisodeRecord
+from jepawm_bench.summary import predicate_rates, rates
+from jepawm_bench.verify import Claims, read_claims
+
+REFERENCE = "published"
+"""Kind of the rows that come from papers."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table: an agent, all its seeds together, or a published figure."""
+
+    env: str
+    protocol: str
+    """Name, and the split where it is not the test split."""
+    agent: str
+    variant: str
+    """Variant and overridden settings; for a published figure planner and source."""
+    kind: str
+    """``agent``, ``floor``, ``ceiling`` or ``published``. Only agents are ranked."""
+    n: int
+    success: float
+    """Percent."""
+    spread: str
+    """Wilson interval at 95 %, or what the paper gives."""
+    any_time: float | None = None
+    strict: float | None = None
+    """Percent by the strictest predicate at the end; None where there is only one predicate."""
+    distance: float | None = None
+    """Median final distance."""
+    plan_seconds: float | None = None
+    seeds: tuple[int, ...] = ()
+    runs: tuple[Path, ...] = ()
+    commands: tuple[str, ...] = ()
+
+
+def read_runs(folder: Path) -> list[tuple[Path, Claims]]:
+    """Every finished run below a folder, sorted by path.
+
+    Raises:
+        UsageError: when there is no such folder.
+        DamagedRun: when one cannot be read.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder; give one that holds run folders.")
+    return [(path.parent, read_claims(path.parent)) for path in sorted(folder.rglob("summary.json"))]
+
+
+def measured_rows(runs: Sequence[tuple[Path, Claims]]) -> list[Row]:
+    """One row for each agent, variant and protocol, seeds pooled.
+
+    Raises:
+        UsageError: when a seed appears twice in a row.
+    """
+    groups: dict[tuple[str, ...], list[tuple[Path, Claims]]] = {}
+    for path, claims in runs:
+        spec = claims.spec
+        groups.setdefault((spec.env, _protocol(claims), spec.agent, spec.label), []).append((path, claims))
+    return [_row(key, sorted(group, key=lambda run: run[1].spec.seed)) for key, group in groups.items()]
+
+
+def reference_rows(file: Path) -> list[Row]:
+    """The published figures; none when there is no such file.
+
+    Raises:
+        DamagedRun: when a column is missing or a figure is no number.
+    """
+    if not file.is_file():
+        return []
+    with open(file, encoding="utf-8", newline="") as lines:
+        try:
+            return [
+                Row(
+                    env=line["env"],
+                    protocol=line["protocol"],
+                    agent=line["agent"],
+                    variant=f"{line['planner']}; {line['source']}",
+                    kind=REFERENCE,
+                    n=int(line["episodes"]),
+                    success=float(line["success_percent"]),
+                    spread=f"± {float(line['std']):.1f}",
+                )
+                for line in csv.DictReader(lines)
+            ]
+        except (KeyError, ValueError, TypeError) as error:
+            raise DamagedRun(f"{file} is not a table of published figures ({error}).") from error
+
+
+def tables(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
+    """Rows by (environment, protocol), best first; tables with published rows alone are left out."""
+    keys = sorted({(row.env, row.protocol) for row in rows if row.kind != REFERENCE})
+    return {
+        key: sorted(
+            (row for row in rows if (row.env, row.protocol) == key),
+            key=lambda row: (-row.success, row.agent, row.variant),
+        )
+        for key in keys
+    }
+
+
+def ranks(rows: Sequence[Row]) -> list[int | None]:
+    """Place of each row among the agents; equal rates share a place."""
+    return [
+        1 + sum(other.kind == "agent" and other.success > row.success for other in rows)
+        if row.kind == "agent"
+        else None
+        for row in rows
+    ]
+
+
+def _protocol(claims: Claims) -> str:
+    split = claims.spec.split
+    return claims.spec.protocol if split in (None, "test") else f"{claims.spec.protocol} ({split})"
+
+
+def _row(key: tuple[str, ...], runs: Sequence[tuple[Path, Claims]]) -> Row:
+    env, protocol, agent, label = key
+    seeds = tuple(claims.spec.seed for _, claims in runs)
+    if len(set(seeds)) != len(seeds):
+        raise UsageError(
+            f"Two runs of {agent}@{label} on {env}, {protocol}, have the same seed: "
+            f"{', '.join(str(path) for path, _ in runs)}. Keep one of them."
+        )
+    records: list[EpisodeRecord] = [record for _, claims in runs for record in claims.records]
+    all_rates, names = rates(records), list(records[0].predicates)
+    return Row(
+        env=env,
+        protocol=protocol,
+        agent=agent,
+        variant=label,
+        kind=runs[0][1].spec.kind,
+        n=len(records),
+        success=100 * all_rates["success_rate"],
+        spread=f"{100 * all_rates['ci_low']:.1f} to {100 * all_rates['ci_high']:.1f}",
+        any_time=100 * all_rates["success_any_rate"],
+        strict=100 * predicate_rates(records, names[-1])["final_rate"] if len(names) > 1 else None,
+        distance=median(record.final_distance for record in records),
+        plan_seconds=fmean(record.plan_seconds for record in records),
+        seeds=seeds,
+        runs=tuple(path for path, _ in runs),
+        commands=tuple(claims.spec.command for _, claims in runs),
+    )
