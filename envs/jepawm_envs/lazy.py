@@ -50,12 +50,25 @@ class LazyDict(dict):
             self[key]
         return super().pop(key, *default)
 
+    def popitem(self) -> tuple[str, Any]:
+        """Remove the last pair and return it, computed."""
+        key = next(reversed(self))
+        return key, self.pop(key)
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """The value of ``key``, set to ``default`` if there is none."""
+        super().setdefault(key, default)
+        return self[key]
+
     def copy(self) -> dict[str, Any]:
         """A plain dictionary."""
         return dict(self.items())
 
     def __eq__(self, other: object) -> bool:
         return self.copy() == (other.copy() if isinstance(other, LazyDict) else other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
 
     def __repr__(self) -> str:
         return repr(self.copy())

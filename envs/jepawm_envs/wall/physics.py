@@ -71,7 +71,8 @@ def move(position: Array, action: Array, room: Room = ROOM) -> Array:
     as in the reference, half a pixel towards +x or +y along the line.
 
     Differs from the reference: on an exactly vertical step its slope is a division by zero, which gives
-    NaN or walks into the wall; here the crossing of such a path is computed as the limit it has.
+    NaN or walks into the wall, and from exactly on an edge of the door it walks into the wall; here the
+    crossing of such a path is computed as the limit it has.
 
     Args:
         position: (..., 2), pixels.
@@ -100,8 +101,8 @@ def move(position: Array, action: Array, room: Room = ROOM) -> Array:
 def _door_edges(x1, y1, y2, dx, dy, room: Room):
     """Paths that leave the doorway through its upper or lower edge (utils.py:41-80)."""
     upper, lower = room.door
-    down = (dy > 0) & (y2 > lower) & (y1 < lower)
-    up = (dy < 0) & (y2 < upper) & (y1 > upper)
+    down = (dy > 0) & (y2 > lower) & (y1 <= lower)
+    up = (dy < 0) & (y2 < upper) & (y1 >= upper)
     edge = np.where(down, lower, upper)
     crossing = x1 + dx * ((edge - y1) / dy)
     first, last = room.wall_faces
@@ -115,8 +116,8 @@ def _cell_walls(x1, y1, x2, y2, dx, dy, in_cell_left, left, right, room: Room):
     top, bottom = room.border
     x_line, x_hit = _first_line(x1, x2, left, right)
     y_line, y_hit = _first_line(y1, y2, np.full_like(left, top), np.full_like(left, bottom))
-    y_at = y1 + dy * ((x_line - x1) / dx)
-    x_at = x1 + dx * ((y_line - y1) / dy)
+    y_at = y1 + dy * _share(x_line - x1, dx)
+    x_at = x1 + dx * _share(y_line - y1, dy)
 
     # The wall has a hole in it; the border has not.
     wall_line = np.where(in_cell_left, right, left)
@@ -149,6 +150,11 @@ def _inside(contact, in_cell_left, left, right, room: Room):
     x = np.where(x <= left, x_low, np.where(x >= right, x_high, x))
     y = np.where(y <= top, top + INSIDE, np.where(y >= bottom, bottom - INSIDE, y))
     return np.stack([x, y], axis=-1)
+
+
+def _share(distance, step):
+    """The part of a step until a line; none for a dot that stands on it, even if it does not move that way."""
+    return np.where(distance == 0, 0.0, distance / step)
 
 
 def _first_line(start, end, low, high):
