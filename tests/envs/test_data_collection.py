@@ -1,0 +1,172 @@
+"""Collected data: exact, resumable, never mixed up."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import gymnasium
+import h5py
+import numpy as np
+import pytest
+
+from jepawm_envs.data import EpisodeStore, collect, info
+from jepawm_envs.errors import DataError, InvalidOption
+from jepawm_envs.registration import ENVIRONMENTS
+from jepawm_envs.wall.walks import random_start, random_walk
+
+WALL = "JepaWM/Wall-v0"
+every_env = pytest.mark.parametrize("env_id", list(ENVIRONMENTS))
+
+
+def small(path: Path, env_id: str = WALL, **changes) -> Path:
+    return collect(env_id, path, **{"episodes": 5, "steps": 7, "seed": 3, "image_size": 16, **changes})
+
+
+@contextlib.contextmanager
+def reading(path: Path):
+    store = EpisodeStore(path)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def content(path: Path) -> list[np.ndarray]:
+    with reading(path) as store:
+        frames = np.stack([store.frames(episode) for episode in range(store.meta["episodes"])])
+        return [store.states, store.actions, store.proprio, frames]
+
+
+class Stop(Exception):
+    """Stands for whatever kills a collection."""
+
+
+def stop_after(count: int):
+    def progress(done: int, total: int) -> None:
+        if done == count:
+            raise Stop
+
+    return progress
+
+
+@every_env
+def test_what_is_read_is_what_was_played(tmp_path, make_env, env_id):
+    env = make_env(env_id, image_size=16)
+    states, actions, proprio, frames = content(small(tmp_path / "data.h5", env_id))
+    assert frames.shape == (5, 8, 16, 16, 3)
+    np.testing.assert_array_equal(env.simulate(states[:, 0], actions), states[:, 1:])
+    np.testing.assert_array_equal(proprio, env.proprio(states))
+    np.testing.assert_array_equal(frames, env.draw(states, 16))
+
+
+def test_parts_of_an_episode_can_be_read_alone(tmp_path):
+    path = small(tmp_path / "data.h5")
+    with reading(path) as store:
+        np.testing.assert_array_equal(store.frames(2, 3, 6), store.frames(2)[3:6])
+
+
+@every_env
+def test_an_interrupted_collection_continues_to_the_same_data(tmp_path, env_id):
+    whole, parts = small(tmp_path / "whole.h5", env_id), tmp_path / "parts.h5"
+    for done in (2, 4):
+        with pytest.raises(Stop):
+            small(parts, env_id, progress=stop_after(done))
+    small(parts, env_id)
+    for one, other in zip(content(whole), content(parts), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert info(whole)["sha256"] == info(parts)["sha256"]
+
+
+def test_a_finished_collection_is_left_alone(tmp_path):
+    path, calls = small(tmp_path / "data.h5"), []
+    small(path, progress=lambda done, total: calls.append(done))
+    assert calls == []
+
+
+def test_progress_counts_episodes(tmp_path):
+    calls = []
+    small(tmp_path / "data.h5", progress=lambda done, total: calls.append((done, total)))
+    assert calls == [(done, 5) for done in range(1, 6)]
+
+
+def test_an_episode_depends_on_seed_and_number_alone(tmp_path):
+    few, many = content(small(tmp_path / "few.h5")), content(small(tmp_path / "many.h5", episodes=6))
+    other = content(small(tmp_path / "other.h5", seed=4))
+    np.testing.assert_array_equal(few[0], many[0][:5])
+    assert not np.array_equal(few[0], other[0])
+    assert len({states.tobytes() for states in many[0]}) == 6
+
+
+def test_an_unfinished_data_set_is_not_read(tmp_path):
+    path = tmp_path / "data.h5"
+    with pytest.raises(Stop):
+        small(path, progress=stop_after(2))
+    with pytest.raises(DataError, match="holds 2 of 5 episodes; run the same collect command again"):
+        EpisodeStore(path)
+
+
+@pytest.mark.parametrize("change", [{"seed": 4}, {"episodes": 6}, {"steps": 8}, {"image_size": 24}])
+def test_another_data_set_at_the_same_place_is_refused_and_kept(tmp_path, change):
+    path = small(tmp_path / "data.h5")
+    before, key = path.read_bytes(), next(iter(change))
+    with pytest.raises(DataError, match=rf"holds another data set \({key}=.*choose another --out or delete it"):
+        small(path, **change)
+    assert path.read_bytes() == before
+
+
+def test_damaged_foreign_and_missing_files_are_refused_in_a_sentence(tmp_path):
+    path = small(tmp_path / "data.h5")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    for use in (lambda: EpisodeStore(path), lambda: small(path)):
+        with pytest.raises(DataError, match="cannot be read as a data set"):
+            use()
+    foreign = tmp_path / "foreign.h5"
+    with h5py.File(foreign, "w") as file:
+        file.attrs["format"] = "something else"
+    with pytest.raises(DataError, match="is not a data set of format jepawm-episodes/1"):
+        EpisodeStore(foreign)
+    with pytest.raises(DataError, match=r"There is no data set at .*missing\.h5; make one with"):
+        EpisodeStore(tmp_path / "missing.h5")
+
+
+@pytest.mark.parametrize("change", [{"episodes": 0}, {"steps": 0}])
+def test_empty_data_sets_are_refused(tmp_path, change):
+    with pytest.raises(InvalidOption, match="must both be at least 1"):
+        small(tmp_path / "data.h5", **change)
+
+
+def test_an_environment_of_strangers_is_refused(tmp_path):
+    gymnasium.register("Stranger-v0", entry_point=lambda **settings: gymnasium.Env(), disable_env_checker=True)
+    try:
+        with pytest.raises(InvalidOption, match="Stranger-v0 is not an environment of this suite"):
+            collect("Stranger-v0", tmp_path / "data.h5")
+    finally:
+        del gymnasium.registry["Stranger-v0"]
+
+
+def test_info_sums_up_what_is_in_the_file(tmp_path):
+    path = small(tmp_path / "data.h5")
+    summary = info(path)
+    states, actions, *_ = content(path)
+    assert (summary["env"], summary["episodes"], summary["frames"], summary["seed"]) == (WALL, 5, 40, 3)
+    np.testing.assert_allclose(summary["action_std"], actions.std(axis=(0, 1)), atol=1e-6)
+    np.testing.assert_allclose(summary["state_mean"], states.mean(axis=(0, 1)), atol=1e-6)
+
+
+def test_wall_walks_have_the_published_deviation_of_actions():
+    random = np.random.default_rng(0)
+    actions = np.stack([random_walk(random, 50) for _ in range(6000)])
+    np.testing.assert_allclose(actions.std(axis=(0, 1)), [0.7523, 0.7467], rtol=0.01)
+    np.testing.assert_allclose(actions.mean(axis=(0, 1)), 0.0, atol=0.02)
+    lengths = np.hypot(actions[..., 0], actions[..., 1])
+    assert lengths.min() >= 0.2 - 1e-12 and lengths.max() <= 1.8 + 1e-12
+
+
+def test_wall_walks_start_on_the_free_floor():
+    random = np.random.default_rng(0)
+    starts = np.stack([random_start(random) for _ in range(3000)])
+    assert starts.min() > 4 and starts.max() < 60
+    in_wall = (starts[:, 0] > 28.5) & (starts[:, 0] < 35.5)
+    assert in_wall.any()
+    assert (np.abs(starts[in_wall, 1] - 30) < 4).all()
