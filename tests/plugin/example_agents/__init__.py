@@ -1,0 +1,1 @@
+"""Agents of a package that jepawm-bench has never heard of."""

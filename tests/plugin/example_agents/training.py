@@ -1,0 +1,19 @@
+"""A recipe and its trainer."""
+
+import json
+
+
+def list_recipes():
+    """One recipe."""
+    return [{"name": "example/tiny", "summary": "Writes its settings to a file."}]
+
+
+def main(recipe, *, settings, out, resume, progress):
+    """Pretend to train."""
+    if settings.get("epochs", 1) < 1:
+        raise ValueError("epochs must be at least 1.")
+    progress(1, 1)
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "model.json"
+    path.write_text(json.dumps({"recipe": recipe, "settings": settings, "resume": resume}))
+    return path
