@@ -181,7 +181,7 @@ class RunFolder:
 
     def _read_npz(self, path: Path) -> Trace:
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
                 return {name: file[name] for name in file.files}
         except FileNotFoundError:
             raise DamagedRun(f"{path} is missing.") from None

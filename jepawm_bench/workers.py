@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
@@ -140,8 +141,10 @@ def _work(connection: Connection, request: AgentRequest, conditions: Conditions)
             connection.send(player.play(connection.recv()))
     except BenchError as error:
         connection.send(error)
-    except (EOFError, OSError):
+    except (EOFError, OSError):  # the parent is gone
         return
+    except Exception as error:
+        connection.send(AgentFailed(f"A worker failed: {type(error).__name__}: {error}.", traceback.format_exc()))
 
 
 @contextmanager

@@ -22,10 +22,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except Exception as error:
         if isinstance(error, _foreign_errors()):
-            return _complain(str(error), 1)
+            return _complain(str(error), 2 if isinstance(error, ValueError) else 1)
         if hasattr(error, "format_message"):  # typer's own: a missing option, an unknown command
             message = " ".join(error.format_message().split())  # type: ignore[attr-defined]
-            return _complain(f"{message} See 'jepawm-bench --help'." if message else "", getattr(error, "exit_code", 2))
+            return _complain(_with_hint(message), getattr(error, "exit_code", 2))
         raise
 
 
@@ -33,6 +33,12 @@ def _foreign_errors() -> tuple[type[Exception], ...]:
     """Errors of the environments that are sentences too; none if the environments were never loaded."""
     errors = sys.modules.get("jepawm_envs.errors")
     return (errors.EnvError,) if errors else ()
+
+
+def _with_hint(message: str) -> str:
+    if not message:  # the help was printed already
+        return ""
+    return f"{message if message[-1] in '.?!' else message + '.'} See 'jepawm-bench --help'."
 
 
 def _complain(message: str, code: int) -> int:

@@ -52,7 +52,7 @@ def test_two_packages_cannot_claim_one_name(tmp_path, monkeypatch):
         "from jepawm_bench.agent import AgentCard\ndef all_cards():\n    return [AgentCard('random', 'a:b')]\n",
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(UsageError, match="'random' comes from both .*greedy_pkg"):
+    with pytest.raises(UsageError, match=r"'random' comes from both .*greedy_pkg"):
         load_registry()
 
 

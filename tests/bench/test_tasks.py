@@ -125,5 +125,5 @@ def test_unknown_protocols_environments_and_splits_are_answered_with_names():
         find_protocol("standart", "JepaWM/Wall-v0")
     with pytest.raises(UsageError, match="not defined for JepaWM/Nowhere-v0"):
         find_protocol("paper", "JepaWM/Nowhere-v0")
-    with pytest.raises(UsageError, match="Unknown split 'tset'. Did you mean test"):
+    with pytest.raises(UsageError, match=r"Unknown split 'tset'\. Did you mean test"):
         tasks_of(STANDARD, 1, split="tset")

@@ -1,0 +1,125 @@
+"""Tables are generated, ranked, and checked."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from jepawm_bench.errors import DamagedRun, UsageError
+from jepawm_bench.leaderboard import Row, measured_rows, ranks, read_runs, reference_rows, tables
+
+REFERENCE = Path(__file__).parents[2] / "leaderboards" / "reference" / "published.csv"
+WALL = "JepaWM/Wall-v0"
+
+
+@pytest.fixture
+def board(tmp_path, cli, monkeypatch):
+    """A leaderboards folder with two agents, one of them with two seeds."""
+    monkeypatch.chdir(tmp_path)
+    home = tmp_path / "leaderboards"
+    (home / "reference").mkdir(parents=True)
+    (home / "reference/published.csv").write_bytes(REFERENCE.read_bytes())
+    for agent, seed in (("oracle", 1), ("random", 1), ("random", 2)):
+        out = home / f"wall/standard/{agent}-seed{seed}"
+        words = ("--protocol", "standard", "--episodes", 4, "--seed", seed, "--workers", 1, "--out", out)
+        assert cli("run", "--agent", agent, "--env", WALL, *words).code == 0
+    assert (
+        cli("run", "--agent", "oracle", "--env", WALL, "--episodes", 4, "--out", home / "wall/paper/oracle").code == 0
+    )
+    return home
+
+
+def row(kind, success, agent="a"):
+    return Row(WALL, "paper", agent, "compact", kind, 96, success, "")
+
+
+def test_only_agents_are_ranked_and_equals_share_a_place():
+    rows = [
+        row("ceiling", 100),
+        row("agent", 90),
+        row("agent", 90),
+        row("published", 80),
+        row("agent", 70),
+        row("floor", 0),
+    ]
+    assert ranks(rows) == [None, 1, 1, None, 3, None]
+
+
+def test_the_papers_figures_are_there():
+    rows = {row.agent: row for row in reference_rows(REFERENCE) if row.env == WALL}
+    assert (rows["JEPA-WM"].success, rows["DINO-WM"].success) == (78.8, 64.1)
+    assert rows["JEPA-WM"].n == 96
+
+
+def test_a_table_of_published_figures_alone_is_not_made():
+    assert tables(reference_rows(REFERENCE)) == {}
+
+
+def test_a_damaged_reference_table_is_named(tmp_path):
+    (tmp_path / "published.csv").write_text("env,protocol\nx,paper\n")
+    with pytest.raises(DamagedRun, match=r"published\.csv is not a table"):
+        reference_rows(tmp_path / "published.csv")
+
+
+def test_seeds_are_pooled_into_one_row(board):
+    rows = {(row.protocol, row.agent): row for row in measured_rows(read_runs(board))}
+    pooled = rows["standard", "random"]
+    assert (pooled.n, pooled.seeds, len(pooled.runs)) == (8, (1, 2), 2)
+    assert pooled.spread == "0.0 to 32.4"  # Wilson, 0 of 8
+
+
+def test_a_seed_cannot_count_twice(board):
+    runs = read_runs(board)
+    with pytest.raises(UsageError, match="have the same seed"):
+        measured_rows([*runs, runs[0]])
+
+
+def test_pages_are_written_checked_and_found_stale(board, cli):
+    assert cli("leaderboard", "--check").code == 1
+    assert cli("leaderboard", "--write").code == 0
+    assert cli("leaderboard", "--check").code == 0
+    text = (board / "wall.md").read_text()
+    assert "| *JEPA-WM* | CEM, L2; arXiv 2512.24497, table 1 | published | 96 | 78.8 | ± 3.9 |" in text
+    assert "[seed 2](wall/standard/random-seed2)" in text
+    assert (
+        "jepawm-bench run --agent random@default --env JepaWM/Wall-v0 --protocol standard --episodes 4 --seed 2" in text
+    )
+    (board / "wall.md").write_text(text.replace("78.8", "60.0"))
+    stale = cli("leaderboard", "--check")
+    assert stale.code == 1
+    assert "run 'jepawm-bench leaderboard --write'" in stale.err
+
+
+def test_a_forged_run_fails_the_check(board, cli):
+    assert cli("leaderboard", "--write").code == 0
+    path = board / "wall/standard/random-seed1/episodes.jsonl"
+    path.write_text(path.read_text().replace('"success":false', '"success":true'))
+    assert cli("leaderboard", "--write").code == 0  # the page agrees with the forged run
+    answer = cli("leaderboard", "--check")
+    assert answer.code == 1
+    assert "random-seed1 is not what it claims" in answer.err
+
+
+def test_a_page_without_runs_fails_the_check(board, cli):
+    assert cli("leaderboard", "--write").code == 0
+    (board / "push-t.md").write_text("# invented\n")
+    assert "has no finished run behind it" in cli("leaderboard", "--check").err
+
+
+def test_runs_of_any_folder_are_printed_beside_the_published_rows(board, cli):
+    answer = cli("leaderboard", "--runs", board / "wall/paper", "--root", board)
+    assert answer.code == 0
+    for word in ("oracle", "JEPA-WM", "78.8"):
+        assert word in answer.out
+
+
+def test_what_cannot_be_shown_is_said(board, cli, tmp_path, monkeypatch):
+    assert "no finished runs" in cli("leaderboard", "--runs", tmp_path / "leaderboards/reference").err
+    assert "not a folder" in cli("leaderboard", "--runs", tmp_path / "nowhere").err
+    assert "Unknown environment" in cli("leaderboard", "--env", "Wal").err
+    assert cli("leaderboard", "--runs", board, "--check").code == 2
+
+
+def test_an_overridden_setting_makes_another_row():
+    plain = row("agent", 50)
+    assert dataclasses.replace(plain, variant="compact, planner.name=mppi") != plain

@@ -1,0 +1,143 @@
+"""A forged record fails."""
+
+import io
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from jepawm_bench.scoring import score
+from jepawm_bench.summary import summarise
+from jepawm_bench.tasks import make_world
+from jepawm_bench.verify import DIFFERENT, EXACT, SAME_OUTCOME, read_claims, verify
+
+
+def edit_lines(folder, episode, **fields):
+    path = folder / "episodes.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[episode] |= fields
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def edit_summary(folder, **fields):
+    path = folder / "summary.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+def edit_trace(folder, name, change):
+    path = folder / "traces.npz"
+    with np.load(io.BytesIO(path.read_bytes())) as file:
+        arrays = dict(file)
+    arrays[name] = change(arrays[name])
+    np.savez(path, **arrays)
+
+
+def forge_consistently(folder, change):
+    """Change the states of episode 0, and its record and the summary so that all agree."""
+    edit_trace(folder, "states_00000", change)
+    claims = read_claims(folder)
+    result = score(make_world("JepaWM/Wall-v0"), claims.traces[0]["states"], claims.records[0].goal_state)
+    main = next(iter(result.predicates.values()))
+    edit_lines(
+        folder,
+        0,
+        success=main.final,
+        success_any=main.any,
+        steps_to_success=main.steps_to_success,
+        final_distance=result.final_distance,
+        min_distance=result.min_distance,
+        predicates={name: value.to_json() for name, value in result.predicates.items()},
+    )
+    claims = read_claims(folder)
+    edit_summary(folder, **summarise(claims.spec, claims.records, claims.summary["tasks_sha256"]))
+
+
+@pytest.fixture
+def run(make_run):
+    return make_run("random")
+
+
+def test_an_honest_run_passes_exactly(run):
+    found = verify(run, episodes=None, replan=True)
+    assert found.passed
+    assert [verdict.verdict for verdict in found.verdicts] == [EXACT] * 12
+    assert {verdict.how for verdict in found.verdicts} == {"replayed", "planned again"}
+
+
+def test_the_episodes_to_replay_are_spread_over_the_run(run):
+    assert [verdict.episode for verdict in verify(run).verdicts] == [0, 2, 5]
+    assert [verdict.episode for verdict in verify(run, episodes=1).verdicts] == [0]
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [{"success": True}, {"success_any": True}, {"final_distance": 0.5}, {"min_distance": 0.0}, {"steps_to_success": 3}],
+)
+def test_a_forged_score_is_found(run, forged):
+    edit_lines(run, 4, **forged)
+    found = verify(run)
+    assert not found.passed
+    assert any(f"Episode 4: {next(iter(forged))}" in problem for problem in found.problems)
+
+
+def test_a_forged_predicate_is_found(run):
+    record = json.loads((run / "episodes.jsonl").read_text().splitlines()[1])
+    record["predicates"]["wall/strict@1"]["final"] = True
+    edit_lines(run, 1, predicates=record["predicates"])
+    assert any("Episode 1: predicates" in problem for problem in verify(run).problems)
+
+
+def test_a_forged_summary_is_found(run):
+    edit_summary(run, success_rate=1.0)
+    assert verify(run).problems == ("summary.json: success_rate does not follow from the episodes.",)
+
+
+def test_states_moved_to_the_goal_are_found_by_replaying(run):
+    goal = np.array(read_claims(run).records[0].goal_state)
+    forge_consistently(run, lambda states: np.concatenate([states[:-1], goal[None]]))
+    found = verify(run)
+    assert found.problems == ()
+    assert found.verdicts[0].verdict == DIFFERENT
+    assert not found.passed
+
+
+def test_another_way_to_the_same_outcome_is_said(run):
+    forge_consistently(run, lambda states: states + np.linspace(0, 1e-9, len(states))[:, None])
+    found = verify(run)
+    assert found.verdicts[0].verdict == SAME_OUTCOME
+    assert found.passed
+
+
+def test_actions_of_somebody_else_are_found_by_planning_again(make_run):
+    nothing, oracle = make_run("do_nothing"), make_run("oracle")
+    for name in ("episodes.jsonl", "traces.npz", "summary.json"):
+        shutil.copy(oracle / name, nothing / name)
+    edit_summary(nothing, agent="do_nothing", command=json.loads((nothing / "run.json").read_text())["command"])
+    assert verify(nothing).passed  # consistent, and the simulator agrees
+    assert [verdict.verdict for verdict in verify(nothing, replan=True).verdicts[3:]] == [DIFFERENT] * 3
+
+
+@pytest.mark.parametrize("change", [lambda lines: lines[:-1], lambda lines: lines[::-1]], ids=["left out", "reordered"])
+def test_episodes_left_out_are_found(run, change):
+    path = run / "episodes.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(change(lines)))
+    assert any("each once and in order" in problem for problem in verify(run).problems)
+
+
+def test_easier_tasks_are_found(run):
+    edit_lines(run, 2, goal_state=[20.0, 20.0])
+    assert any("Episode 2: seed, bin or states" in problem for problem in verify(run).problems)
+
+
+def test_the_command_says_it_in_its_exit_code(run, cli):
+    honest = cli("verify", run, "--episodes", "all", "--agent")
+    assert honest.code == 0
+    assert "6 scores follow from the traces, 12 repetitions agree" in honest.out
+    edit_lines(run, 0, success=True)
+    forged = cli("verify", run)
+    assert forged.code == 1
+    assert "NOT what it claims" in forged.out
+    assert cli("verify", run / "nowhere").code == 2
+    assert cli("verify", run, "--episodes", "some").code == 2
