@@ -75,8 +75,9 @@ def run_loop(
     first, rows = 0, []
     if resume and checkpoint.exists():
         first, rows = _restore(checkpoint, modules, optimizer, identity)
-    figures: dict[str, float] = dict(rows[-1]) if rows else {}
-    began = time.monotonic()
+    last_row = dict(rows[-1]) if rows else {}
+    figures: dict[str, float] = {name: value for name, value in last_row.items() if name not in ("step", "seconds")}
+    began = time.monotonic() - last_row.get("seconds", 0.0)
     for step in range(first, settings.steps):
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * schedule(step, settings.steps)
