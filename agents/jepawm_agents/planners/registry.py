@@ -7,6 +7,7 @@ from importlib import import_module
 
 from jepawm_agents.errors import ConfigError
 from jepawm_agents.planners.base import Planner
+from jepawm_agents.planners.settings import require_number
 from jepawm_agents.suggest import unknown
 
 PLANNERS: dict[str, str] = {
@@ -32,4 +33,7 @@ def make_planner(name: str, **settings) -> Planner:
     for key in settings:
         if key not in fields:
             raise ConfigError(unknown(f"setting of planner {name}", key, fields))
+    for field in dataclasses.fields(planner):
+        if field.name in settings:
+            require_number(field.name, settings[field.name], like=field.default)
     return planner(**settings)

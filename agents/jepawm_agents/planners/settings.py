@@ -19,6 +19,18 @@ def require(holds: bool, name: str, value: object, rule: str) -> None:
         raise ConfigError(f"Planner setting {name}={value!r} is not possible; it must be {rule}.")
 
 
+def require_number(name: str, value: object, *, like: object) -> None:
+    """Refuse a setting that is not a number where its default ``like`` is one, or not a whole one.
+
+    Raises:
+        ConfigError: naming the setting and its value.
+    """
+    if isinstance(like, bool) or not isinstance(like, int | float):
+        return
+    kinds, rule = ((int,), "a whole number") if isinstance(like, int) else ((int, float), "a number")
+    require(isinstance(value, kinds) and not isinstance(value, bool), name, value, rule)
+
+
 def clip_to_bounds(actions: Tensor, bounds: Mapping[int, float]) -> Tensor:
     """Clip single dimensions of (..., A) to +-limit, in normalised units (``planner.py:297-301``)."""
     if not bounds:
