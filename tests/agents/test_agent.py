@@ -1,0 +1,183 @@
+"""The planning agent in worlds where the right answer is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from jepawm_agents.agent import JEPAWMAgent
+from jepawm_agents.errors import ConfigError
+from jepawm_agents.objectives import make_objective
+from jepawm_agents.planners import make_planner
+from jepawm_agents.preprocessing import Preprocessing
+from jepawm_agents.simulator_agent import TrueSimulatorAgent
+from jepawm_agents.world_models.jepa import Imagination, Latent, Normaliser
+from jepawm_agents.world_models.weights import PREDICTORS
+from jepawm_bench.agent import EpisodeKey
+from jepawm_envs.wall.env import WallEnv
+
+FRAMESKIP = 2
+SMALL = {"horizon": 3, "num_samples": 300, "iterations": 20, "num_elites": 30, "execution_horizon": 3}
+
+
+class PointWorld(nn.Module):
+    """Latent = position; every primitive action (x, y) adds ``gain`` times itself. Gain 0: nothing ever moves."""
+
+    config: dict[str, Any] = {}  # noqa: RUF012
+    window = 1
+
+    def __init__(self, gain: float = 1.0):
+        super().__init__()
+        self.gain = gain
+        self.normaliser = Normaliser(2, 2)
+        self.normaliser.action_mean.copy_(torch.tensor([0.25, 0.0]))
+        self.normaliser.action_std.copy_(torch.tensor([0.5, 2.0]))
+
+    def encode(self, pixels, proprio) -> Latent:
+        return Latent(torch.from_numpy(np.asarray(proprio, np.float32))[:, None], None)
+
+    def embed(self, latent: Latent) -> Latent:
+        return latent
+
+    def rollout(self, latent: Latent, actions: Tensor) -> Imagination:
+        moves = self.normaliser.environment_actions(actions.unflatten(-1, (FRAMESKIP, 2))).sum(dim=3)
+        path = latent.visual[:, None, None, 0] + self.gain * moves.cumsum(dim=2)
+        start = latent.visual[:, None, None, 0].expand(-1, actions.shape[1], -1, -1)
+        return Imagination(torch.cat([start, path], dim=2)[:, :, :, None], None)
+
+
+def agent_in(world: Any, *, image_size: int = 8, frameskip: int = FRAMESKIP, **settings) -> JEPAWMAgent:
+    planner = make_planner("cem", **{**SMALL, **settings})
+    return JEPAWMAgent(world, planner, make_objective("L2"), Preprocessing(image_size, frameskip))
+
+
+def observe(starts, goals, image_size: int = 8) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(0)
+    starts, goals = np.asarray(starts, np.float32), np.asarray(goals, np.float32)
+    images = random.integers(0, 256, (2, 16, image_size, image_size, 3), dtype=np.uint8)
+    return {
+        "pixels": images[0, : len(starts)],
+        "goal_pixels": images[1, : len(goals)],
+        "proprio": starts,
+        "goal_proprio": goals,
+    }
+
+
+def keys(*episodes: int, seed: int = 0) -> list[EpisodeKey]:
+    return [EpisodeKey(seed, episode) for episode in episodes]
+
+
+STARTS, GOALS = [[0.0, 0.0], [1.0, 2.0]], [[3.0, -4.0], [0.0, 8.0]]
+
+
+def test_in_a_world_of_points_the_planned_actions_add_up_to_the_way_to_the_goal():
+    agent, observation = agent_in(PointWorld()), observe(STARTS, GOALS)
+    agent.reset(observation, keys(0, 1))
+    chunk = agent.act(observation, steps_left=6)
+    assert chunk.actions.shape == (2, 6, 2) and chunk.actions.dtype == np.float64
+    np.testing.assert_allclose(np.add(STARTS, chunk.actions.sum(axis=1)), GOALS, atol=0.05)
+    assert chunk.trace is not None and chunk.trace["best"][:, -1].max() < 1e-2
+
+
+def test_one_step_is_planned_when_only_one_is_left():
+    agent, observation = agent_in(PointWorld()), observe(STARTS, GOALS)
+    agent.reset(observation, keys(0, 1))
+    for left in (FRAMESKIP, 1):
+        chunk = agent.act(observation, steps_left=left)
+        assert chunk.actions.shape == (2, FRAMESKIP, 2)
+        np.testing.assert_allclose(np.add(STARTS, chunk.actions.sum(axis=1)), GOALS, atol=0.05)
+
+
+def test_only_the_execution_horizon_of_a_plan_is_handed_out():
+    agent, observation = agent_in(PointWorld(), execution_horizon=2), observe(STARTS, GOALS)
+    agent.reset(observation, keys(0, 1))
+    assert agent.act(observation, steps_left=6).actions.shape == (2, 4, 2)
+
+
+def test_where_nothing_ever_moves_the_cost_is_the_distance_that_there_was():
+    agent, observation = agent_in(PointWorld(gain=0.0)), observe(STARTS, GOALS)
+    agent.reset(observation, keys(0, 1))
+    trace = agent.act(observation, steps_left=6).trace
+    assert trace is not None
+    np.testing.assert_allclose(trace["best"], np.array([[25 / 2], [37 / 2]]).repeat(20, axis=1), rtol=1e-6)
+    np.testing.assert_allclose(trace["elite_std"], 0.0, atol=1e-5)
+
+
+def test_the_goal_is_the_one_of_the_reset():
+    agent = agent_in(PointWorld())
+    agent.reset(observe(STARTS, GOALS), keys(0, 1))
+    chunk = agent.act(observe(STARTS, [[99.0, 99.0]] * 2), steps_left=6)
+    np.testing.assert_allclose(np.add(STARTS, chunk.actions.sum(axis=1)), GOALS, atol=0.05)
+
+
+def test_replanning_starts_from_the_present_and_draws_new_noise():
+    agent = agent_in(PointWorld(), iterations=2)
+    agent.reset(observe(STARTS, GOALS), keys(0, 1))
+    plans = [agent.act(observe(STARTS, GOALS), steps_left=6).actions for _ in range(2)]
+    assert not np.array_equal(*plans)
+    agent.reset(observe(STARTS, GOALS), keys(0, 1))
+    np.testing.assert_array_equal(agent.act(observe(STARTS, GOALS), steps_left=6).actions, plans[0])
+
+
+def test_evaluations_are_counted_for_one_episode():
+    agent, observation = agent_in(PointWorld()), observe(STARTS, GOALS)
+    agent.reset(observation, keys(0, 1))
+    assert agent.act(observation, steps_left=6).model_evaluations == 300 * 20
+
+
+@pytest.mark.parametrize("family", list(PREDICTORS))
+def test_an_episode_is_planned_alike_alone_and_in_a_batch_bit_for_bit(tiny_model, family):
+    agent = agent_in(tiny_model(family), image_size=16, frameskip=5, num_samples=24, num_elites=4, iterations=3)
+    whole = observe(np.eye(5, 2), -np.eye(5, 2), image_size=16)
+    episodes = [7, 0, 3, 12, 5]
+    agent.reset(whole, keys(*episodes))
+    together = [agent.act(whole, steps_left=left) for left in (15, 10)]
+    for row, episode in enumerate(episodes):
+        one = {key: value[row : row + 1] for key, value in whole.items()}
+        agent.reset(one, keys(episode))
+        for left, chunk in zip((15, 10), together, strict=True):
+            alone = agent.act(one, steps_left=left)
+            np.testing.assert_array_equal(alone.actions[0], chunk.actions[row])
+            assert alone.trace is not None and chunk.trace is not None
+            np.testing.assert_array_equal(alone.trace["best"][0], chunk.trace["best"][row])
+
+
+def test_threads_of_the_caller_are_left_as_they_were_and_change_nothing(tiny_model):
+    agent = agent_in(tiny_model(), image_size=16, frameskip=5, num_samples=24, num_elites=4, iterations=3)
+    observation, plans = observe(STARTS, GOALS, image_size=16), []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        agent.reset(observation, keys(0, 1))
+        plans.append(agent.act(observation, steps_left=15).actions)
+        assert torch.get_num_threads() == threads
+    np.testing.assert_array_equal(*plans)
+
+
+def test_the_true_simulator_reaches_goals_of_its_own_room(tmp_path):
+    env = WallEnv(obs_type="state")
+    planner = make_planner("cem", **{**SMALL, "iterations": 15})
+    agent = TrueSimulatorAgent(env, planner, frameskip=5, action_std=0.75)
+    starts, goals = np.array([[15.0, 15.0], [45.0, 45.0]]), np.array([[22.0, 24.0], [50.0, 36.0]])
+    observation = {"state": starts, "goal_state": goals, "observation": starts, "desired_goal": goals}
+    agent.reset(observation, keys(0, 1))
+    chunk = agent.act(observation, steps_left=15)
+    ends = env.simulate(starts, chunk.actions)[:, -1]
+    np.testing.assert_allclose(ends, goals, atol=1.0)
+    agent.reset({key: value[1:] for key, value in observation.items()}, keys(1))
+    alone = agent.act({key: value[1:] for key, value in observation.items()}, steps_left=15)
+    np.testing.assert_array_equal(alone.actions[0], chunk.actions[1])
+
+
+@pytest.mark.parametrize(("left", "steps"), [(30, 6), (29, 5), (5, 1), (4, 1), (0, 1)])
+def test_model_steps_are_those_that_fit_and_at_least_one(left, steps):
+    assert Preprocessing(64, 5).model_steps(left) == steps
+
+
+@pytest.mark.parametrize("bad", [{"image_size": 0}, {"frameskip": 0}])
+def test_impossible_preprocessing_is_refused(bad):
+    with pytest.raises(ConfigError, match="must be at least 1"):
+        Preprocessing(**bad)
