@@ -118,7 +118,7 @@ def test_replanning_starts_from_the_present_and_draws_new_noise():
     agent = agent_in(PointWorld(), iterations=2)
     agent.reset(observe(STARTS, GOALS), keys(0, 1))
     plans = [agent.act(observe(STARTS, GOALS), steps_left=6).actions for _ in range(2)]
-    assert not np.array_equal(*plans)
+    assert (plans[0] != plans[1]).any()
     agent.reset(observe(STARTS, GOALS), keys(0, 1))
     np.testing.assert_array_equal(agent.act(observe(STARTS, GOALS), steps_left=6).actions, plans[0])
 

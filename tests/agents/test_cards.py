@@ -97,7 +97,7 @@ def test_shipped_weights_load_and_are_small(name, variant):
 @every_trained
 def test_a_shipped_agent_plans_one_episode_alike_alone_and_among_three(name, variant):
     agent = world_model_agent(request(CARDS[name], variant, num_samples=20, iterations=2))
-    env = gymnasium.make(CARDS[name].default_env, image_size=agent.image_size)
+    env = gymnasium.make(CARDS[name].default_env or "", image_size=agent.image_size)
     seen = [env.reset(seed=seed)[0] for seed in (1, 2, 3)]
     env.close()
     stacked = {key: np.stack([one[key] for one in seen]) for key in seen[0]}

@@ -10,7 +10,6 @@ from jepawm_agents.world_models.attention import frame_causal_mask
 from jepawm_agents.world_models.weights import PREDICTORS
 
 B, T, P, D, A, Q = 3, 4, 4, 6, 10, 2
-CLOSE = {"rtol": 1e-5, "atol": 1e-6}
 
 every_family = pytest.mark.parametrize("family", list(PREDICTORS))
 
@@ -27,6 +26,11 @@ def predictor(tiny_model):
         return found
 
     return make
+
+
+def assert_close(found: Tensor | None, expected: Tensor | None, tolerance: float = 1e-5) -> None:
+    assert found is not None and expected is not None
+    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
 
 
 def inputs(frames: int = T, *, felt: bool = True) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -75,8 +79,8 @@ def test_asking_for_the_last_frame_only_changes_no_value(predictor, family, fram
     assert proprio is not None
     felt = model.embed_proprio(proprio)
     whole, last = model(visual, action, felt), model(visual, action, felt, last_only=True)
-    torch.testing.assert_close(last.visual, whole.visual[:, -1:], **CLOSE)
-    torch.testing.assert_close(last.proprio, whole.proprio[:, -1:], **CLOSE)
+    assert_close(last.visual, whole.visual[:, -1:])
+    assert_close(last.proprio, whole.proprio[:, -1:])
 
 
 @every_family
@@ -86,11 +90,9 @@ def test_conditions_computed_once_can_be_reused_in_every_window(predictor, famil
     felt, condition = model.embed_proprio(proprio), model.condition(action)
     for first in range(T - 1):
         part = slice(first, first + 2)
-        torch.testing.assert_close(condition[:, part], model.condition(action[:, part]), **CLOSE)
+        assert_close(condition[:, part], model.condition(action[:, part]))
         reused = model.advance(visual[:, part], condition[:, part], felt[:, part])
-        torch.testing.assert_close(
-            reused.visual, model(visual[:, part], action[:, part], felt[:, part]).visual, **CLOSE
-        )
+        assert_close(reused.visual, model(visual[:, part], action[:, part], felt[:, part]).visual)
 
 
 @every_family
@@ -99,7 +101,7 @@ def test_rows_of_a_batch_do_not_see_each_other(predictor, family):
     together = model.predict(*given).visual
     for row in range(B):
         alone = model.predict(*(value[row : row + 1] for value in given if value is not None)).visual
-        torch.testing.assert_close(alone[0], together[row], **CLOSE)
+        assert_close(alone[0], together[row])
 
 
 @every_family
@@ -118,8 +120,8 @@ def test_a_rollout_is_prediction_after_prediction_in_a_sliding_window(predictor,
             out = model(context[0], actions[:, candidate, first : step + 1], context[1])
             seen.append(out.visual[:, -1])
             sensed.append(out.proprio[:, -1])
-        torch.testing.assert_close(found[:, candidate], torch.stack(seen, dim=1), rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(felt[:, candidate], torch.stack(sensed, dim=1), rtol=1e-4, atol=1e-5)
+        assert_close(found[:, candidate], torch.stack(seen, dim=1), 1e-4)
+        assert_close(felt[:, candidate], torch.stack(sensed, dim=1), 1e-4)
 
 
 @every_family

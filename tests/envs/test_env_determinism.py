@@ -100,7 +100,7 @@ def test_vectorised_environments_equal_single_ones(make_env, env_id, obs_type, m
     expected = [env.reset(seed=seed)[0] for env, seed in zip(single, seeds, strict=True)]
     vector = gymnasium.make_vec(env_id, num_envs=2, vectorization_mode=mode, **settings)
     try:
-        observation, _ = vector.reset(seed=seeds)
+        observation, _ = vector.reset(seed=seeds)  # type: ignore[arg-type]
         for action in [None, *actions]:
             if action is not None:
                 observation, *_ = vector.step(np.stack([action, -action]))

@@ -136,10 +136,11 @@ def test_success_ends_an_episode_only_when_asked_for(make_env, env_id):
 
 @every_env
 def test_the_step_limit_truncates_and_does_not_terminate(env_id):
-    with gymnasium.make(env_id, obs_type="state") as env:
-        env.reset(seed=0)
-        ends = [env.step(np.zeros(env.action_space.shape or ()))[2:4] for _ in range(30)]  # type: ignore[arg-type]
-    assert ends == [(False, False)] * (ENVIRONMENTS[env_id].max_episode_steps - 1) + [(False, True)]
+    env, limit = gymnasium.make(env_id, obs_type="state"), ENVIRONMENTS[env_id].max_episode_steps
+    env.reset(seed=0)
+    ends = [env.step(np.zeros(env.action_space.shape or ()))[2:4] for _ in range(limit)]
+    env.close()
+    assert ends == [(False, False)] * (limit - 1) + [(False, True)]
 
 
 @every_env

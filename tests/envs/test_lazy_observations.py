@@ -37,9 +37,10 @@ def test_nothing_is_drawn_until_pixels_are_read(count_drawings, env_id):
     observation, _ = env.reset(seed=0)
     for _ in range(5):
         observation, *_ = env.step(np.zeros(env.action_dim))
-        observation["proprio"], observation["goal_proprio"], len(observation), list(observation)
+        assert observation["proprio"].shape == observation["goal_proprio"].shape
+        assert len(observation) == len(list(observation)) == 4
     assert drawn == []
-    observation["pixels"], observation["pixels"]
+    assert observation["pixels"] is observation["pixels"]
     assert drawn == [32]
 
 
