@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -92,28 +92,15 @@ def evaluate(
     Raises:
         BenchError: a sentence about what is wrong.
     """
-    if isinstance(agent, str):
-        name, _, variant = agent.partition("@")
-        card = load_registry().card(name)
-    else:
-        card, variant = AgentCard(type(agent).__name__, "object:object", variants={"object": {}}), ""
-    spec, rules = resolve(
-        card,
-        variant=variant or None,
-        env=env_id,
-        protocol=protocol,
-        split=split,
-        seed=seed,
-        episodes=episodes,
-        overrides=settings,
-        weights=weights,
-    )
+    card, variant = _card(agent)
+    asked = {"variant": variant, "env": env_id, "protocol": protocol, "split": split, "seed": seed}
+    spec, rules = resolve(card, **asked, episodes=episodes, overrides=settings, weights=weights)
     effort = Effort.choose(choose_device(device, card), spec.episodes, workers, batch)
 
     def crew(conditions: Conditions) -> AbstractContextManager[Crew]:
-        if not isinstance(agent, str):
-            return _alone(agent, conditions)
-        return hire(spec.request(card, effort.device), conditions, effort.workers)
+        if isinstance(agent, str):
+            return hire(spec.request(card, effort.device), conditions, effort.workers)
+        return nullcontext(InProcess(Player(agent, conditions)))
 
     return perform(spec, rules, card, crew, effort, out=out, resume=resume, progress=progress)
 
@@ -228,6 +215,9 @@ def _split(tasks: Sequence[Task], size: int) -> list[Sequence[Task]]:
     return [tasks[start : start + size] for start in range(0, len(tasks), size)]
 
 
-@contextmanager
-def _alone(agent: Agent, conditions: Conditions) -> Iterator[Crew]:
-    yield InProcess(Player(agent, conditions))
+def _card(agent: str | Agent) -> tuple[AgentCard, str | None]:
+    """The card of a name or an object, and the variant asked for."""
+    if not isinstance(agent, str):
+        return AgentCard(type(agent).__name__, "object:object", variants={"object": {}}), None
+    name, _, variant = agent.partition("@")
+    return load_registry().card(name), variant or None

@@ -43,6 +43,11 @@ class RunFolder:
         """Whether the run was finished."""
         return self.summary_file.is_file()
 
+    @property
+    def finished(self) -> int:
+        """Number of episodes on disk."""
+        return self.episodes_file.read_bytes().count(b"\n") if self.episodes_file.is_file() else 0
+
     # Starting and resuming ----------------------------------------------------------------------------
 
     def check_startable(self, resume: bool) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 
 @contextmanager
@@ -18,8 +19,29 @@ def episodes_bar(label: str) -> Iterator[Callable[[int, int, int], None]]:
 
 
 @contextmanager
+def stages_bar() -> Iterator[Callable[[str, int, int, Mapping[str, float]], None]]:
+    """One bar a stage, told the stage, what is done, what there is, and the latest figures."""
+    with _bars() as bars:
+        tasks: dict[str, Any] = {}
+
+        def told(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total, remark="")
+            remark = " ".join(f"{name} {value:.4g}" for name, value in figures.items())
+            bars.update(tasks[stage], completed=done, total=total, remark=remark)
+
+        yield told
+
+
+@contextmanager
 def steps_bar(label: str) -> Iterator[Callable[..., None]]:
     """A bar that is told what is done and what there is, and optionally a remark."""
+    with _bars() as bars:
+        task = bars.add_task(label, total=None, remark="")
+        yield lambda done, total, remark="": bars.update(task, completed=done, total=total, remark=remark)
+
+
+def _bars() -> Any:
     from rich import progress as parts
     from rich.console import Console
 
@@ -31,6 +53,4 @@ def steps_bar(label: str) -> Iterator[Callable[..., None]]:
         parts.TimeElapsedColumn(),
         parts.TimeRemainingColumn(),
     )
-    with parts.Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(label, total=None, remark="")
-        yield lambda done, total, remark="": progress.update(task, completed=done, total=total, remark=remark)
+    return parts.Progress(*columns, console=Console(stderr=True))

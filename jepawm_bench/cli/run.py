@@ -12,6 +12,7 @@ from jepawm_bench.errors import UsageError
 
 if TYPE_CHECKING:
     from jepawm_bench.results import RunResult
+    from jepawm_bench.run_spec import RunSpec
 
 Agent = Annotated[str, typer.Option("--agent", help="NAME or NAME@VARIANT; see 'list agents'.")]
 Env = Annotated[str | None, typer.Option("--env", help="Environment id; the agent's own when missing.")]
@@ -43,56 +44,47 @@ def run(
     from jepawm_bench.threads import limit_threads
 
     limit_threads()
-    from jepawm_bench.cli.progress import episodes_bar
-    from jepawm_bench.evaluation import evaluate
     from jepawm_bench.registry import load_registry
     from jepawm_bench.run_spec import resolve
 
     if video < 0:
         raise UsageError(f"--video {video} is not possible; it is a number of episodes.")
-    overrides = _overrides(planner, objective, settings)
     name, _, variant = agent.partition("@")
-    spec, _ = resolve(
-        load_registry().card(name),
-        variant=variant or None,
-        env=env,
-        protocol=protocol,
-        split=split,
-        seed=seed,
-        episodes=episodes,
-        overrides=overrides,
-        weights=str(weights) if weights else None,
-    )
+    asked = {"variant": variant or None, "env": env, "protocol": protocol, "split": split, "seed": seed}
+    overrides = _overrides(planner, objective, settings)
+    weights_file = str(weights) if weights else None
+    card = load_registry().card(name)
+    spec, _ = resolve(card, **asked, episodes=episodes, overrides=overrides, weights=weights_file)
     folder = out or Path("runs") / spec.folder_name
-    finished = [0, spec.episodes]
-    try:
-        with episodes_bar(f"{spec.agent}@{spec.label}") as told:
-
-            def progress(done: int, total: int, successes: int) -> None:
-                finished[:] = done, total
-                told(done, total, successes)
-
-            result = evaluate(
-                f"{spec.agent}@{spec.variant}",
-                spec.env,
-                spec.protocol,
-                spec.episodes,
-                spec.seed,
-                settings=overrides,
-                split=split,
-                device=device,
-                workers=workers,
-                batch=batch,
-                weights=spec.weights,
-                out=folder,
-                resume=resume,
-                progress=progress,
-            )
-            _films(result, video)
-    except KeyboardInterrupt:
-        return _interrupted(finished, folder)
+    how = {"split": split, "device": device, "workers": workers, "batch": batch, "out": folder, "resume": resume}
+    result = _play(spec, how, video)
+    if result is None:
+        return 130
     _show(result, as_json)
     return 0
+
+
+def _play(spec: RunSpec, how: dict[str, Any], video: int) -> RunResult | None:
+    """Play with a progress bar; None when interrupted."""
+    from jepawm_bench.cli.progress import episodes_bar
+    from jepawm_bench.evaluation import evaluate
+    from jepawm_bench.run_folder import RunFolder
+
+    agent = f"{spec.agent}@{spec.variant}"
+    how = {"settings": spec.overrides, "weights": spec.weights, **how}
+    try:
+        with episodes_bar(f"{spec.agent}@{spec.label}") as told:
+            result = evaluate(agent, spec.env, spec.protocol, spec.episodes, spec.seed, progress=told, **how)
+        _films(result, video)
+    except KeyboardInterrupt:
+        kept = RunFolder(how["out"]).finished
+        typer.echo(
+            f"Interrupted: {kept} of {spec.episodes} episodes are finished and kept in {how['out']}. "
+            "Repeat the command with --resume to continue.",
+            err=True,
+        )
+        return None
+    return result
 
 
 def _overrides(planner: str | None, objective: str | None, assignments: list[str] | None) -> dict[str, Any]:
@@ -107,15 +99,6 @@ def _films(result: RunResult, number: int) -> None:
         from jepawm_bench.films import write_films
 
         write_films(result, number)
-
-
-def _interrupted(finished: list[int], folder: Path) -> int:
-    typer.echo(
-        f"Interrupted: {finished[0]} of {finished[1]} episodes are finished and kept in {folder}. "
-        "Repeat the command with --resume to continue.",
-        err=True,
-    )
-    return 130
 
 
 def _show(result: RunResult, as_json: bool) -> None:

@@ -17,14 +17,14 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint.")] = False,
 ) -> int:
     """Train a world model or a head."""
-    from jepawm_bench.cli.progress import steps_bar
+    from jepawm_bench.cli.progress import stages_bar
     from jepawm_bench.settings import parse_overrides
     from jepawm_bench.training import train as start
 
     folder = out or Path("runs") / f"train-{recipe}"
     overrides = parse_overrides(settings or [])
     try:
-        with steps_bar(recipe) as progress:
+        with stages_bar() as progress:
             path = start(recipe, settings=overrides, out=folder, resume=resume, progress=progress)
     except KeyboardInterrupt:
         typer.echo(f"Interrupted; continue with --resume. Checkpoints, if any, are in {folder}.", err=True)

@@ -95,10 +95,11 @@ def packaged_manifest(protocol: Protocol, split: str) -> Manifest:
     """
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
-    name = manifest_name(protocol, split)
-    return read_manifest(
-        files("jepawm_bench.manifests").joinpath(f"{name}.json").read_text(encoding="utf-8"), f"{name}.json"
-    )
+    name = f"{manifest_name(protocol, split)}.json"
+    file = files("jepawm_bench.manifests").joinpath(name)
+    if not file.is_file():
+        raise DamagedManifest(f"The manifest {name} is missing from this installation; install the package again.")
+    return read_manifest(file.read_text(encoding="utf-8"), name)
 
 
 def manifest_name(protocol: Protocol, split: str) -> str:

@@ -126,6 +126,10 @@ def test_training_reaches_a_strangers_trainer(cli, tmp_path):
     refused = cli(*words, "--set", "epochs=0")
     assert refused.code == 2
     assert "epochs must be at least 1" in refused.err
+    failed = cli(*words, "--set", "epochs=101")
+    assert failed.code == 1
+    assert "the loss is not finite" in failed.err
+    assert "RuntimeError" in (tmp_path / "error.log").read_text()
     assert "example/tiny" in [row["name"] for row in cli("list", "recipes", "--json").last_json]
 
 
