@@ -14,7 +14,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from jepawm_bench.errors import DamagedRun
+from jepawm_bench.errors import DamagedRun, UsageError
 from jepawm_bench.player import Conditions, Player
 from jepawm_bench.protocols import find_protocol
 from jepawm_bench.registry import load_registry, make_agent
@@ -96,7 +96,7 @@ def verify(path: Path, *, episodes: int | None = 3, replan: bool = False, device
         device: for planning again.
 
     Raises:
-        UsageError: when there is no finished run.
+        UsageError: when there is no finished run, or the agent that should plan again has other weights now.
         DamagedRun: when it cannot even be read.
     """
     claims = read_claims(path)
@@ -179,6 +179,12 @@ def _plan_again(
     spec = claims.spec
     agent = make_agent(spec.request(load_registry().card(spec.agent), device))
     player = Player(agent, Conditions(spec.agent, spec.env, budget, spec.seed))
+    now, then = player.provenance["agent"].get("weights_sha256"), claims.identity.get("weights_sha256")
+    if now != then:
+        raise UsageError(
+            f"{spec.agent} has other weights now ({str(now)[:12]}) than in this run ({str(then)[:12]}), "
+            "so it cannot plan the same again; verify without --agent."
+        )
     verdicts = []
     for record in records:
         (finished,) = player.play([tasks[record.episode]])

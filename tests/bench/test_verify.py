@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
+from jepawm_bench.errors import UsageError
 from jepawm_bench.scoring import score
 from jepawm_bench.summary import summarise
 from jepawm_bench.tasks import make_world
@@ -129,6 +130,15 @@ def test_episodes_left_out_are_found(run, change):
 def test_easier_tasks_are_found(run):
     edit_lines(run, 2, goal_state=[20.0, 20.0])
     assert any("Episode 2: seed, bin or states" in problem for problem in verify(run).problems)
+
+
+@pytest.mark.usefixtures("plugin")
+def test_other_weights_cannot_plan_the_same_again(make_run):
+    run = make_run("example_drift")
+    assert verify(run, replan=True).passed
+    (run / "run.json").write_text((run / "run.json").read_text().replace("0" * 64, "1" * 64))
+    with pytest.raises(UsageError, match="has other weights now"):
+        verify(run, replan=True)
 
 
 def test_the_command_says_it_in_its_exit_code(run, cli):
