@@ -146,6 +146,18 @@ def test_an_episode_is_planned_alike_alone_and_in_a_batch_bit_for_bit(tiny_model
             np.testing.assert_array_equal(alone.trace["best"][0], chunk.trace["best"][row])
 
 
+def test_planning_uses_one_thread(monkeypatch):
+    agent, threads = agent_in(PointWorld()), set()
+    rollout = agent.world_model.rollout
+    monkeypatch.setattr(
+        agent.world_model, "rollout", lambda *given: threads.add(torch.get_num_threads()) or rollout(*given)
+    )
+    torch.set_num_threads(2)
+    agent.reset(observe(STARTS, GOALS), keys(0, 1))
+    agent.act(observe(STARTS, GOALS), steps_left=6)
+    assert threads == {1}
+
+
 def test_threads_of_the_caller_are_left_as_they_were_and_change_nothing(tiny_model):
     agent = agent_in(tiny_model(), image_size=16, frameskip=5, num_samples=24, num_elites=4, iterations=3)
     observation, plans = observe(STARTS, GOALS, image_size=16), []
@@ -157,12 +169,21 @@ def test_threads_of_the_caller_are_left_as_they_were_and_change_nothing(tiny_mod
     np.testing.assert_array_equal(*plans)
 
 
-def test_the_true_simulator_reaches_goals_of_its_own_room(tmp_path):
+def test_the_true_simulator_plans_in_units_of_the_deviation_of_the_data():
+    start, goal = np.array([[10.0, 10.0]]), np.array([[25.0, 10.0]])  # too far for three such steps
+    planner = make_planner("cem", **{**SMALL, "horizon": 1, "execution_horizon": 1}, bounds=dict.fromkeys(range(6), 1))
+    agent = TrueSimulatorAgent(WallEnv(obs_type="state"), planner, frameskip=3, action_std=0.75)
+    agent.reset({"state": start, "goal_state": goal}, keys(0))
+    actions = agent.act({"state": start, "goal_state": goal}, steps_left=3).actions
+    np.testing.assert_allclose(actions[0, :, 0], 0.75, atol=0.01)
+
+
+def test_the_true_simulator_reaches_goals_of_its_own_room():
     env = WallEnv(obs_type="state")
     planner = make_planner("cem", **{**SMALL, "iterations": 15})
     agent = TrueSimulatorAgent(env, planner, frameskip=5, action_std=0.75)
     starts, goals = np.array([[15.0, 15.0], [45.0, 45.0]]), np.array([[22.0, 24.0], [50.0, 36.0]])
-    observation = {"state": starts, "goal_state": goals, "observation": starts, "desired_goal": goals}
+    observation = {"state": starts, "goal_state": goals}
     agent.reset(observation, keys(0, 1))
     chunk = agent.act(observation, steps_left=15)
     ends = env.simulate(starts, chunk.actions)[:, -1]

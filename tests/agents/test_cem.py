@@ -123,6 +123,16 @@ def test_when_actions_do_not_matter_the_plan_is_the_mean_of_the_first_candidates
     assert plan.trace.best.tolist() == [[3.0]] and plan.trace.elite_std.tolist() == [[0.0]]
 
 
+def test_the_next_candidates_spread_by_the_unbiased_deviation_of_the_elites():
+    seen = []
+    planner = make_planner("cem", **{**SMALL, "iterations": 2})
+    planner.plan(lambda actions: seen.append(actions) or norm_cost(actions), batch=1, action_dim=2, noise=noise(0))
+    elites = seen[0][0][norm_cost(seen[0])[0].argsort()[:8]]
+    spread = (seen[1][0, 1:] - elites.mean(dim=0)) / noise(0).normal(1, (1, 64, 3, 2))[0, 1:]
+    expected = torch.from_numpy(np.std(elites.numpy(), axis=0, ddof=1)).expand_as(spread)
+    torch.testing.assert_close(spread, expected, rtol=1e-3, atol=1e-3)
+
+
 def test_the_mean_takes_part_so_the_best_cost_never_rises_above_it():
     seen = []
 

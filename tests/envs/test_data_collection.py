@@ -163,6 +163,15 @@ def test_wall_walks_have_the_published_deviation_of_actions():
     assert lengths.min() >= 0.2 - 1e-12 and lengths.max() <= 1.8 + 1e-12
 
 
+def test_wall_walks_turn_and_stride_by_the_published_law():
+    random = np.random.default_rng(0)
+    actions = np.stack([random_walk(random, 50) for _ in range(2000)])
+    lengths, headings = np.hypot(actions[..., 0], actions[..., 1]), np.arctan2(actions[..., 1], actions[..., 0])
+    np.testing.assert_allclose(np.cos(np.diff(headings, axis=1)).mean(), 0.8934, atol=0.003)  # I1(5) / I0(5)
+    np.testing.assert_allclose([lengths.mean(), lengths.std()], [1.0, 0.3519], atol=0.005)  # cut at two deviations
+    np.testing.assert_allclose(np.cos(headings[:, 0]).mean(), 0.0, atol=0.05)
+
+
 def test_wall_walks_start_on_the_free_floor():
     random = np.random.default_rng(0)
     starts = np.stack([random_start(random) for _ in range(3000)])
