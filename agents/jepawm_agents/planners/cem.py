@@ -13,7 +13,7 @@ from torch import Tensor
 
 from jepawm_agents.planners.base import CostFunction, Noise, Plan, Trace
 from jepawm_agents.planners.elites import gather_candidates, lowest
-from jepawm_agents.planners.settings import clip_to_bounds, require
+from jepawm_agents.planners.settings import clip_to_bounds, require, require_numbers
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class CEM:
     """Largest magnitude of single action dimensions, normalised units."""
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         require(self.horizon >= 1, "horizon", self.horizon, "at least 1")
         require(
             1 <= self.execution_horizon <= self.horizon, "execution_horizon", self.execution_horizon, "1 to horizon"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
@@ -29,6 +31,16 @@ def require_number(name: str, value: object, *, like: object) -> None:
         return
     kinds, rule = ((int,), "a whole number") if isinstance(like, int) else ((int, float), "a number")
     require(isinstance(value, kinds) and not isinstance(value, bool), name, value, rule)
+
+
+def require_numbers(settings: Any) -> None:
+    """:func:`require_number` for every field of a dataclass of settings.
+
+    Raises:
+        ConfigError: naming the first setting that is none.
+    """
+    for field in dataclasses.fields(settings):
+        require_number(field.name, getattr(settings, field.name), like=field.default)
 
 
 def clip_to_bounds(actions: Tensor, bounds: Mapping[int, float]) -> Tensor:
