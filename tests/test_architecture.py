@@ -18,6 +18,7 @@ TORCH_FREE = (
     "jepawm_bench.cli",
     "jepawm_agents",
     "jepawm_agents.cards",
+    "jepawm_agents.planners",
     "jepawm_agents.training.recipes",
 )
 WALL = "import gymnasium; env = gymnasium.make('JepaWM/Wall-v0', image_size=16); env.reset(seed=0)[0]['pixels']"
