@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 
 import gymnasium
-import jepawm_envs  # noqa: F401, registers the ids
 import numpy as np
 from PIL import Image, ImageDraw
+
+import jepawm_envs  # noqa: F401, registers the ids
 
 SIZE, GAP, CAPTION = 160, 6, 22
 

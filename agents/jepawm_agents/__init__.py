@@ -4,14 +4,16 @@ Importing this package does not import torch: names are loaded when first used.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jepawm_agents.agent import JEPAWMAgent as JEPAWMAgent
+    from jepawm_agents.loading import load_agent as load_agent
 
 _NAMES = {
     "JEPAWMAgent": "jepawm_agents.agent",
     "load_agent": "jepawm_agents.loading",
 }
-
-__all__ = ["JEPAWMAgent", "load_agent"]
 
 
 def __getattr__(name: str) -> Any:

@@ -49,8 +49,8 @@ def load_agent(name: str, weights: str | Path | None = None, device: str = "cpu"
 def world_model_agent(request: AgentRequest) -> JEPAWMAgent:
     """Factory of the cards whose agent is a world model with a planner."""
     settings = dict(request.settings)
-    path = _weights_path(request.weights or settings.pop("weights"))
-    settings.pop("weights", None)
+    shipped = _shipped(settings.pop("weights"))
+    path = shipped if request.weights is None else Path(request.weights)
     settings.pop("recipe", None)
     planner, objective = _planner(settings), _objective(settings)
     _refuse_rest(settings, ("planner", "objective"))
@@ -103,11 +103,9 @@ def _refuse_rest(settings: Mapping[str, Any], known: tuple[str, ...]) -> None:
         raise ConfigError(unknown("agent setting", key, known))
 
 
-def _weights_path(given: str) -> Path:
-    """A path as given, or a file shipped with this package."""
-    path = Path(given)
-    shipped = Path(str(files("jepawm_agents"))) / "weights" / given
-    return shipped if not path.exists() and path.name == given and shipped.exists() else path
+def _shipped(name: str) -> Path:
+    """A weights file of this package."""
+    return Path(str(files("jepawm_agents"))) / "weights" / name
 
 
 def _device(name: str) -> str:

@@ -76,10 +76,12 @@ def make_objective(name: str, *, reduce: str = "last", alpha: float = 0.1) -> Ob
         alpha: weight of proprioception.
 
     Raises:
-        ConfigError: for an unknown name or reduction.
+        ConfigError: for an unknown name or reduction, or an alpha that is no number from zero up.
     """
     if name not in DISTANCES:
         raise ConfigError(unknown("objective", name, DISTANCES))
     if reduce not in REDUCTIONS:
         raise ConfigError(unknown("reduction", reduce, REDUCTIONS))
+    if not isinstance(alpha, int | float) or not 0 <= alpha < float("inf"):
+        raise ConfigError(f"alpha={alpha!r} is not possible; the weight of proprioception is a number from 0 up.")
     return Objective(DISTANCES[name], reduce, float(alpha))

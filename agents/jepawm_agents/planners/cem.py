@@ -13,7 +13,7 @@ from torch import Tensor
 
 from jepawm_agents.planners.base import CostFunction, Noise, Plan, Trace
 from jepawm_agents.planners.elites import gather_candidates, lowest
-from jepawm_agents.planners.settings import clip_to_bounds, require, require_numbers
+from jepawm_agents.planners.settings import clip_to_bounds, require, require_bounds, require_numbers
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class CEM:
         require(self.iterations >= 1, "iterations", self.iterations, "at least 1")
         require(2 <= self.num_elites <= self.num_samples, "num_elites", self.num_elites, f"2 to {self.num_samples}")
         require(self.init_std > 0, "init_std", self.init_std, "positive")
+        require_bounds(self.bounds)
         for name in ("momentum_mean", "momentum_std"):
             require(0 <= getattr(self, name) < 1, name, getattr(self, name), "at least 0 and below 1")
 

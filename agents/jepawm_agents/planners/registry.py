@@ -1,21 +1,37 @@
-"""The table of planners."""
+"""The table of planners; reading it imports no torch."""
 
 from __future__ import annotations
 
 import dataclasses
 from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jepawm_agents.errors import ConfigError
-from jepawm_agents.planners.base import Planner
-from jepawm_agents.planners.settings import require_number
 from jepawm_agents.suggest import unknown
 
-PLANNERS: dict[str, str] = {
-    "cem": "jepawm_agents.planners.cem:CEM",
+if TYPE_CHECKING:
+    from jepawm_agents.planners.base import Planner
+
+
+class PlannerRecord(NamedTuple):
+    """What is known of a planner before it is imported."""
+
+    entry_point: str
+    """``module:class``; the class is a dataclass of its settings."""
+    summary: str
+
+
+PLANNERS: dict[str, PlannerRecord] = {
+    "cem": PlannerRecord("jepawm_agents.planners.cem:CEM", "cross-entropy method, the published planner"),
 }
 
 
-def make_planner(name: str, **settings) -> Planner:
+def list_planners() -> list[dict[str, str]]:
+    """Rows for ``jepawm-bench list planners``."""
+    return [{"name": name, "summary": record.summary} for name, record in PLANNERS.items()]
+
+
+def make_planner(name: str, **settings: Any) -> Planner:
     """Build a planner by name.
 
     Args:
@@ -27,13 +43,10 @@ def make_planner(name: str, **settings) -> Planner:
     """
     if name not in PLANNERS:
         raise ConfigError(unknown("planner", name, PLANNERS))
-    module, attribute = PLANNERS[name].split(":")
+    module, attribute = PLANNERS[name].entry_point.split(":")
     planner = getattr(import_module(module), attribute)
     fields = {field.name for field in dataclasses.fields(planner)}
     for key in settings:
         if key not in fields:
             raise ConfigError(unknown(f"setting of planner {name}", key, fields))
-    for field in dataclasses.fields(planner):
-        if field.name in settings:
-            require_number(field.name, settings[field.name], like=field.default)
     return planner(**settings)

@@ -43,6 +43,19 @@ def require_numbers(settings: Any) -> None:
         require_number(field.name, getattr(settings, field.name), like=field.default)
 
 
+def require_bounds(bounds: object) -> None:
+    """Refuse bounds that are not a table of action dimension to positive limit.
+
+    Raises:
+        ConfigError: saying what they are.
+    """
+    rule = "a table of action dimension to positive limit, such as {0 = 0.1}"
+    table = bounds if isinstance(bounds, Mapping) else {None: None}
+    for dimension, limit in table.items():
+        possible = str(dimension).isdigit() and isinstance(limit, int | float) and float(limit) > 0
+        require(possible, "bounds", bounds, rule)
+
+
 def clip_to_bounds(actions: Tensor, bounds: Mapping[int, float]) -> Tensor:
     """Clip single dimensions of (..., A) to +-limit, in normalised units (``planner.py:297-301``)."""
     if not bounds:

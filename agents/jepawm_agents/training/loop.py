@@ -75,9 +75,8 @@ def run_loop(
     first, rows = 0, []
     if resume and checkpoint.exists():
         first, rows = _restore(checkpoint, modules, optimizer, identity)
-    last_row = dict(rows[-1]) if rows else {}
-    figures: dict[str, float] = {name: value for name, value in last_row.items() if name not in ("step", "seconds")}
-    began = time.monotonic() - last_row.get("seconds", 0.0)
+    figures = _figures(rows)
+    began = time.monotonic() - (rows[-1]["seconds"] if rows else 0.0)
     for step in range(first, settings.steps):
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * schedule(step, settings.steps)
@@ -97,7 +96,12 @@ def run_loop(
         if last or done % settings.checkpoint_every == 0:
             _save(checkpoint, modules, optimizer, identity, done, rows)
         progress(stage, done, settings.steps, figures)
-    return dict(rows[-1])
+    return _figures(rows)
+
+
+def _figures(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """The last row of a curve without its clock."""
+    return {name: value for name, value in (rows[-1] if rows else {}).items() if name not in ("step", "seconds")}
 
 
 def schedule(step: int, steps: int) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from jepawm_agents.errors import AgentError, WeightsError
+from jepawm_agents.errors import AgentError, ConfigError, WeightsError
 from jepawm_agents.training.data import Episodes
 from jepawm_agents.training.encoder import EncoderTraining, encode_all
 from jepawm_agents.training.loop import LoopSettings, Progress, run_loop
@@ -42,6 +42,7 @@ def main(recipe: str, *, settings: Mapping[str, Any], out: Path, resume: bool, p
         AgentError: for unknown settings, or an ``out`` that holds another training.
     """
     plan = load_recipe(recipe, settings)
+    _check(plan)
     out.mkdir(parents=True, exist_ok=True)
     _claim(out, plan, resume)
     episodes = _data(plan, out, progress)
@@ -63,6 +64,25 @@ def main(recipe: str, *, settings: Mapping[str, Any], out: Path, resume: bool, p
     notes = {"recipe": plan, "data_sha256": episodes.sha256, "validation": figures}
     save_world_model(model.eval(), path, notes=notes)
     return path
+
+
+def _check(plan: Mapping[str, Any]) -> None:
+    """Refuse settings that cannot be trained.
+
+    Raises:
+        ConfigError: naming them.
+    """
+    data, encoder, train = plan["data"], plan["encoder"], plan["train"]
+    if data["image_size"] != encoder["model"]["image_size"]:
+        raise ConfigError(
+            f"data.image_size={data['image_size']} and encoder.model.image_size={encoder['model']['image_size']} "
+            "must be equal: the encoder reads the stored images."
+        )
+    counts = {"data.episodes": data["episodes"] - 1, "data.steps": data["steps"], "train.steps": train["steps"]}
+    counts |= {"encoder.steps": encoder["steps"], "train.batch_size": train["batch_size"]}
+    for name, value in counts.items():
+        if value < 1:
+            raise ConfigError(f"{name} is too small; train on at least two episodes, one step and batches of one.")
 
 
 def _claim(out: Path, plan: Mapping[str, Any], resume: bool) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from jepawm_agents.errors import ConfigError, WeightsError
 from jepawm_agents.suggest import unknown
@@ -60,9 +60,10 @@ def build_encoder(config: Mapping[str, Any]) -> CompactEncoder:
 
 def save_world_model(model: JEPAWorldModel, path: Path, *, notes: Mapping[str, Any] | None = None) -> None:
     """Write weights, constants and description to one file; ``notes`` say how they came about."""
-    metadata = {"format": FORMAT, "config": json.dumps(model.config), "notes": json.dumps(dict(notes or {}))}
+    # One entry only: safetensors writes several in random order, and equal models should give equal files.
+    metadata = {"world_model": json.dumps({"format": FORMAT, "config": model.config, "notes": dict(notes or {})})}
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, path, metadata=metadata)
+    path.write_bytes(save({key: value.contiguous() for key, value in model.state_dict().items()}, metadata=metadata))
 
 
 def load_world_model(path: Path) -> JEPAWorldModel:
@@ -72,17 +73,20 @@ def load_world_model(path: Path) -> JEPAWorldModel:
         WeightsError: if the file is missing, damaged, of another format, or does not fit its description.
     """
     if not path.is_file():
-        raise WeightsError(f"There is no weights file at {path}.")
+        raise WeightsError(
+            f"There is no weights file at {path}. Shipped weights come with the package; train others with "
+            "`jepawm-bench train` and name them with --weights."
+        )
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
+            metadata = json.loads((file.metadata() or {}).get("world_model", "{}"))
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, not a mapping
-    except (SafetensorError, OSError) as problem:
+    except (SafetensorError, OSError, ValueError) as problem:
         raise WeightsError(f"{path} cannot be read as safetensors ({problem}); it may be truncated.") from None
     if metadata.get("format") != FORMAT:
         raise WeightsError(f"{path} is not a world model of format {FORMAT}.")
     try:
-        model = build(json.loads(metadata["config"]))
+        model = build(metadata["config"])
     except (KeyError, ValueError, TypeError) as problem:
         raise WeightsError(f"{path} holds a description of a model that cannot be built: {problem}") from None
     try:

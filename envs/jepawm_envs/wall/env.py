@@ -56,7 +56,8 @@ class WallEnv(GoalEnv):
     ## Source
     jepa-wms (commit 6eafb14) ``wall_gym_wrap.py``, ``wall_env/``; DINO-WM, arXiv 2411.04983.
     Differs from the reference: exactly vertical steps (a division by zero there) are computed as the limit
-    they have; ``image_size`` is honoured.
+    they have; ``image_size`` is honoured. As in the reference, steps far longer than those of the data (more
+    than three times) can pass a line that is not tested, such as the far border seen through the door.
 
     ## Version history
     v0: first version.

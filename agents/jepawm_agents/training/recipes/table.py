@@ -21,7 +21,7 @@ def list_recipes() -> list[dict[str, Any]]:
 
 
 def load_recipe(name: str, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """A recipe with single settings changed.
+    """A recipe with single settings changed, without its report of what was reached.
 
     Args:
         name: ``compact/wall``, ...
@@ -34,6 +34,7 @@ def load_recipe(name: str, changes: Mapping[str, Any] | None = None) -> dict[str
     if name not in recipes:
         raise ConfigError(unknown("recipe", name, recipes))
     recipe = copy.deepcopy(recipes[name])
+    recipe.pop("reached", None)
     _change(recipe, changes or {}, "")
     return recipe
 
