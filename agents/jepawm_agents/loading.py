@@ -49,8 +49,10 @@ def load_agent(name: str, weights: str | Path | None = None, device: str = "cpu"
 def world_model_agent(request: AgentRequest) -> JEPAWMAgent:
     """Factory of the cards whose agent is a world model with a planner."""
     settings = dict(request.settings)
-    shipped = _shipped(settings.pop("weights"))
-    path = shipped if request.weights is None else Path(request.weights)
+    shipped = settings.pop("weights", None)
+    if request.weights is None and shipped is None:
+        raise ConfigError(f"Agent {request.card.name!r} comes without weights; name a file with --weights.")
+    path = _shipped(shipped) if request.weights is None else Path(request.weights)
     settings.pop("recipe", None)
     planner, objective = _planner(settings), _objective(settings)
     _refuse_rest(settings, ("planner", "objective"))

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from jepawm_agents.errors import ConfigError, WeightsError
 from jepawm_agents.world_models.reference import from_reference
-from jepawm_agents.world_models.weights import PREDICTORS, build, load_world_model, save_world_model, sha256
+from jepawm_agents.world_models.weights import FORMAT, PREDICTORS, build, load_world_model, save_world_model, sha256
 
 every_family = pytest.mark.parametrize("family", list(PREDICTORS))
 
@@ -95,9 +95,16 @@ def test_missing_unknown_and_misshapen_tensors_are_named(saved):
         assert part in str(problem.value)
 
 
-@pytest.mark.parametrize("damage", ["{}", "not json", json.dumps({"encoder": {"family": "compact"}})])
+def test_equal_models_give_equal_files(tmp_path, tiny_model):
+    files = [tmp_path / name for name in ("one", "two", "three")]
+    for file in files:
+        save_world_model(tiny_model(seed=5), file, notes={"b": 1, "a": [2, 3]})
+    assert len({file.read_bytes() for file in files}) == 1
+
+
+@pytest.mark.parametrize("damage", [{}, "no table", {"encoder": {"family": "compact"}}])
 def test_a_description_that_cannot_be_built_is_refused(saved, damage):
-    rewrite(saved, metadata={"config": damage})
+    rewrite(saved, metadata={"world_model": json.dumps({"format": FORMAT, "config": damage})})
     with pytest.raises(WeightsError, match="holds a description of a model that cannot be built"):
         load_world_model(saved)
 

@@ -79,14 +79,14 @@ def load_world_model(path: Path) -> JEPAWorldModel:
         )
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = json.loads((file.metadata() or {}).get("world_model", "{}"))
+            description = json.loads((file.metadata() or {}).get("world_model", "{}"))
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, not a mapping
     except (SafetensorError, OSError, ValueError) as problem:
         raise WeightsError(f"{path} cannot be read as safetensors ({problem}); it may be truncated.") from None
-    if metadata.get("format") != FORMAT:
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise WeightsError(f"{path} is not a world model of format {FORMAT}.")
     try:
-        model = build(metadata["config"])
+        model = build(description["config"])
     except (KeyError, ValueError, TypeError) as problem:
         raise WeightsError(f"{path} holds a description of a model that cannot be built: {problem}") from None
     try:
