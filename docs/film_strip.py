@@ -25,7 +25,7 @@ def film_strip(run: Path, episode: int) -> Image.Image:
         states = traces[f"states_{episode:05d}"]
     lines = (run / "episodes.jsonl").read_text().splitlines()
     goal = next(row["goal_state"] for row in map(json.loads, lines) if row["episode"] == episode)
-    env = gymnasium.make(record["env"]).unwrapped
+    env = gymnasium.make(record["identity"]["env"]).unwrapped
     skip = env.frameskip
     moments = [("start" if t == 0 else f"step {t}", states[t]) for t in range(0, len(states), skip)]
     moments.append(("goal", np.array(goal)))

@@ -146,3 +146,10 @@ def test_the_reader_finds_blocks_reasons_and_commands():
     exec(compile(script, "page", "exec"), {})
     for number, line in enumerate(script.splitlines(), start=1):
         assert not line or line == PAGE.splitlines()[number - 1]
+
+
+def test_the_readme_shows_the_table_of_the_leaderboard():
+    done = subprocess.run(
+        [sys.executable, README.parent / "docs" / "readme_table.py", "--check"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
