@@ -34,9 +34,12 @@ DINO_WM: dict[str, Any] = {
 FAMILIES = {"adaln": ADALN, "dino_wm": DINO_WM}
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
-    """Small tensors gain nothing from threads, and exact comparisons need their number fixed."""
+    """Small tensors gain nothing from threads, and exact comparisons need their number fixed.
+
+    Of module scope, so that fixtures of that scope are made under it too.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
