@@ -11,5 +11,9 @@ class WeightsError(AgentError):
     """A weights file or dictionary that does not fit, is damaged or is missing."""
 
 
+class PlanningError(AgentError):
+    """A search that cannot go on, such as one whose costs are no numbers."""
+
+
 class ConfigError(AgentError, ValueError):
     """An unknown or impossible setting."""

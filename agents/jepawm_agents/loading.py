@@ -57,6 +57,7 @@ def world_model_agent(request: AgentRequest) -> JEPAWMAgent:
     planner, objective = _planner(settings), _objective(settings)
     _refuse_rest(settings, ("planner", "objective"))
     model = load_world_model(path)
+    _check_bounds(planner, model.config["action_dim"] * model.config["frameskip"])
     return JEPAWMAgent(
         model,
         planner,
@@ -98,6 +99,13 @@ def _objective(settings: dict[str, Any]) -> Objective:
         if key not in ("reduce", "alpha"):
             raise ConfigError(unknown("setting of the objective", key, ("reduce", "alpha")))
     return make_objective(name, **table)
+
+
+def _check_bounds(planner: Planner, action_dim: int) -> None:
+    """Refuse bounds on dimensions that a model action does not have, before anything is played."""
+    for dimension in getattr(planner, "bounds", {}):
+        if int(dimension) >= action_dim:
+            raise ConfigError(f"planner.bounds names action dimension {dimension}; there are 0 to {action_dim - 1}.")
 
 
 def _refuse_rest(settings: Mapping[str, Any], known: tuple[str, ...]) -> None:

@@ -126,6 +126,10 @@ def test_loading_by_name_takes_variant_and_weights(tiny_weights, monkeypatch):
     [
         ({"planner": {"name": "cemm"}}, r"Unknown planner 'cemm'\. Did you mean cem"),
         ({"planner": {"sample": 3}}, r"Unknown setting of planner cem 'sample'"),
+        ({"planner": {"bounds": {"12": 0.1}}}, r"names action dimension 12; there are 0 to \d+"),
+        ({"planner": {"bounds": {"0": -1.0}}}, "must be a table of action dimension to positive limit"),
+        ({"planner": {"bounds": 3}}, "must be a table of action dimension to positive limit"),
+        ({"objective": {"alpha": -1}}, "alpha=-1 is not possible"),
         ({"planner": {"num_elites": 301, "num_samples": 300}}, "num_elites=301 is not possible"),
         ({"objective": {"name": "L7"}}, r"Unknown objective 'L7'"),
         ({"objective": {"alhpa": 1.0}}, r"Unknown setting of the objective 'alhpa'\. Did you mean alpha"),

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from jepawm_agents.errors import ConfigError
+from jepawm_agents.errors import ConfigError, PlanningError
 from jepawm_agents.planners import make_planner
 from jepawm_agents.planners.elites import lowest
 from jepawm_agents.planners.noise import EpisodeNoise
@@ -100,6 +100,17 @@ def test_candidates_without_a_finite_cost_never_win(name, bad):
     plan = make_planner(name, **{**SMALL, "iterations": 4}).plan(cost, batch=1, action_dim=2, noise=noise(0))
     assert torch.isfinite(plan.trace.best).all() and torch.isfinite(plan.trace.elite_mean).all()
     assert float(plan.mean[0, 0, 0]) < 0
+
+
+@every_planner
+def test_a_world_model_that_answers_no_numbers_is_reported_not_followed(name):
+    def cost(actions: Tensor) -> Tensor:
+        costs = norm_cost(actions)
+        costs[1] = float("nan")
+        return costs
+
+    with pytest.raises(PlanningError, match="iteration 0 of planning episode 1 of the batch"):
+        make_planner(name, **SMALL).plan(cost, batch=2, action_dim=2, noise=noise(0, 1))
 
 
 def test_ties_go_to_the_earlier_candidate():

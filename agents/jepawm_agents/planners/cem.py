@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from jepawm_agents.planners.base import CostFunction, Noise, Plan, Trace
-from jepawm_agents.planners.elites import gather_candidates, lowest
+from jepawm_agents.planners.elites import gather_candidates, lowest, refuse_hopeless
 from jepawm_agents.planners.settings import clip_to_bounds, require, require_bounds, require_numbers
 
 
@@ -95,4 +95,5 @@ def _mix(new: Tensor, old: Tensor, momentum: float) -> Tensor:
 
 def _trace(history: list[Tensor]) -> Trace:
     costs = torch.stack(history, dim=1)  # (E, J, K)
+    refuse_hopeless(costs)
     return Trace(costs[..., 0], costs.mean(dim=-1), costs.std(dim=-1, correction=1))
