@@ -13,6 +13,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from numpy.typing import NDArray
 
 from jepawm_bench.errors import DamagedRun, UsageError
 from jepawm_bench.player import Conditions, Player
@@ -28,6 +29,8 @@ from jepawm_bench.task_lists import load_tasks
 from jepawm_bench.tasks import Task, make_world, tasks_hash
 
 EXACT, SAME_OUTCOME, DIFFERENT = "exact", "same outcome", "different"
+TOLERANCE = 1e-6
+"""How far a replayed state, distance or return may lie from the stored one, in the environment's units."""
 
 
 @dataclass(frozen=True)
@@ -86,13 +89,21 @@ def read_claims(path: Path) -> Claims:
     return Claims(spec, identity, summary, records, folder.read_traces(records))
 
 
-def verify(path: Path, *, episodes: int | None = 3, replan: bool = False, device: str = "cpu") -> Verification:
+def verify(
+    path: Path,
+    *,
+    episodes: int | None = None,
+    replan: bool = False,
+    replan_episodes: int | None = 3,
+    device: str = "cpu",
+) -> Verification:
     """Check a run folder.
 
     Args:
         path: of a finished run.
         episodes: how many to replay, spread over the run; all when None.
-        replan: let the agent plan them again too.
+        replan: let the agent plan again too.
+        replan_episodes: how many it plans again, spread over the run; all when None.
         device: for planning again.
 
     Raises:
@@ -104,13 +115,14 @@ def verify(path: Path, *, episodes: int | None = 3, replan: bool = False, device
     tasks = load_tasks(
         protocol, episodes=claims.spec.episodes, seed=claims.spec.seed, split=claims.spec.split or "test"
     )
-    problems = [*_check_tasks(claims, tasks), *_check_scores(claims), *_check_summary(claims, tasks)]
+    problems = [*_check_tasks(claims, tasks), *_check_scores(claims, protocol.budget), *_check_summary(claims, tasks)]
     verdicts: list[Verdict] = []
     if not problems:
-        chosen = _spread(claims.records, episodes)
-        verdicts = [_replay(claims, tasks, record, protocol.budget) for record in chosen]
+        replayed = _spread(claims.records, episodes)
+        verdicts = [_replay(claims, tasks, record, protocol.budget) for record in replayed]
         if replan:
-            verdicts += _plan_again(claims, tasks, chosen, protocol.budget, device)
+            planned = _spread(claims.records, replan_episodes)
+            verdicts += _plan_again(claims, tasks, planned, protocol.budget, device)
     return Verification(len(claims.records), tuple(problems), tuple(verdicts))
 
 
@@ -126,28 +138,52 @@ def _check_tasks(claims: Claims, tasks: Sequence[Task]) -> Iterator[str]:
             yield f"Episode {record.episode}: seed, bin or states are not those of the task."
 
 
-def _check_scores(claims: Claims) -> Iterator[str]:
+def _check_scores(claims: Claims, budget: int) -> Iterator[str]:
     env = make_world(claims.spec.env)
     for record in claims.records:
-        trace = claims.traces[record.episode]
-        states, steps = trace["states"], len(trace["actions"])
-        if len(states) != steps + 1 or record.steps != steps or states[0].tolist() != list(record.init_state):
-            yield f"Episode {record.episode}: the trace does not start at the task's state or has another length."
+        trace, name = claims.traces[record.episode], f"Episode {record.episode}"
+        states, actions = trace["states"], trace["actions"]
+        if record.steps != budget or len(actions) != budget:
+            yield (
+                f"{name}: it lasts {len(actions)} actions and claims {record.steps} steps; "
+                f"the protocol's budget is {budget}."
+            )
             continue
-        result = score(env, states, record.goal_state)
-        main = next(iter(result.predicates.values()))
-        truth = {
-            "success": main.final,
-            "success_any": main.any,
-            "steps_to_success": main.steps_to_success,
-            "final_distance": result.final_distance,
-            "min_distance": result.min_distance,
-            "predicates": result.predicates,
-        }
-        for name, value in truth.items():
-            if getattr(record, name) != value:
-                stated = getattr(record, name) if name != "predicates" else "something else"
-                yield f"Episode {record.episode}: {name} is not {stated} by its trace."
+        start = list(record.init_state)
+        if states.shape != (budget + 1, len(start)) or states[0].tolist() != start:
+            yield f"{name}: the trace does not start at the task's state or has another shape."
+            continue
+        if actions.shape[1:] != env.action_space.shape or not np.isfinite(actions).all():
+            yield f"{name}: the trace holds actions that the environment does not take."
+            continue
+        if not 1 <= record.plans <= record.steps:
+            yield f"{name}: {record.plans} plans cannot be; an episode of {record.steps} steps has 1 to {record.steps}."
+        truth = _scores(env, states, record.goal_state)
+        for field, value in truth.items():
+            if getattr(record, field) != value:
+                stated = getattr(record, field) if field != "predicates" else "something else"
+                yield f"{name}: {field.rstrip('_')} is not {stated} by its trace."
+
+
+def _scores(env: Any, states: NDArray[np.float64], goal_state: Sequence[float]) -> dict[str, Any]:
+    """Every field of a record that follows from its states."""
+    result = score(env, states, goal_state)
+    main = next(iter(result.predicates.values()))
+    return {
+        "success": main.final,
+        "success_any": main.any,
+        "steps_to_success": main.steps_to_success,
+        "final_distance": result.final_distance,
+        "min_distance": result.min_distance,
+        "return_": _sparse_return(env, states, goal_state),
+        "predicates": result.predicates,
+    }
+
+
+def _sparse_return(env: Any, states: NDArray[np.float64], goal_state: Sequence[float]) -> float:
+    """Every environment's reward is 0 on success and else -1, after each step."""
+    met = np.asarray(env.predicates[0].met(env.distances(states[1:], np.asarray(goal_state, dtype=np.float64))))
+    return float(met.sum()) - len(met)
 
 
 def _check_summary(claims: Claims, tasks: Sequence[Task]) -> Iterator[str]:
@@ -166,11 +202,17 @@ def _replay(claims: Claims, tasks: Sequence[Task], record: EpisodeRecord, budget
     rollout = Rollout(env, tasks[record.episode])
     trace = claims.traces[record.episode]
     rollout.execute(trace["actions"])
-    if np.array_equal(np.stack(rollout.states), trace["states"]) and rollout.reward == record.return_:
+    states = np.stack(rollout.states)
+    if np.array_equal(states, trace["states"]) and rollout.reward == record.return_:
         return Verdict(record.episode, "replayed", EXACT)
-    result = score(env.unwrapped, np.stack(rollout.states), record.goal_state)
-    same = {name: value.final for name, value in result.predicates.items()} == _finals(record)
+    agree = np.allclose(states, trace["states"], rtol=0, atol=TOLERANCE)
+    now = {**_scores(env.unwrapped, states, record.goal_state), "return_": rollout.reward}
+    same = agree and all(_agrees(value, getattr(record, field)) for field, value in now.items())
     return Verdict(record.episode, "replayed", SAME_OUTCOME if same else DIFFERENT)
+
+
+def _agrees(now: Any, then: Any) -> bool:
+    return abs(now - then) <= TOLERANCE if isinstance(now, float) else now == then
 
 
 def _plan_again(

@@ -89,7 +89,7 @@ def _check(pages: dict[Path, str], runs: list[Path], home: Path, only_one: bool)
         orphans = sorted(set(home.glob("*.md")) - set(pages) - {home / "README.md"})
         problems += [f"{path} has no finished run behind it; remove it." for path in orphans]
     for path in runs:
-        verification = verify(path, episodes=1)
+        verification = verify(path)
         if not verification.passed:
             problems.append(f"{path} is not what it claims; see 'jepawm-bench verify {path}'.")
     for problem in problems:

@@ -12,8 +12,11 @@ from jepawm_bench.errors import UsageError
 
 def verify(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
-    episodes: Annotated[str, typer.Option(help="How many to replay, or 'all'.")] = "3",
-    agent: Annotated[bool, typer.Option("--agent", help="Let the agent plan them again too.")] = False,
+    episodes: Annotated[
+        str | None,
+        typer.Option(help="How many to repeat, or 'all'; when missing all are replayed and 3 planned again."),
+    ] = None,
+    agent: Annotated[bool, typer.Option("--agent", help="Let the agent plan again too.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda, for --agent.")] = "auto",
 ) -> int:
     """Check a run: recompute every success, replay episodes, plan again."""
@@ -21,19 +24,27 @@ def verify(
 
     limit_threads()
     from jepawm_bench.devices import choose_device
+    from jepawm_bench.verify import EXACT
     from jepawm_bench.verify import verify as check
 
-    found = check(run, episodes=_number(episodes), replan=agent, device=choose_device(device))
+    number = None if episodes is None else _number(episodes)
+    again = 3 if episodes is None else number
+    found = check(run, episodes=number, replan=agent, replan_episodes=again, device=choose_device(device))
     for problem in found.problems:
         typer.echo(problem)
     for verdict in found.verdicts:
-        typer.echo(f"Episode {verdict.episode}, {verdict.how}: {verdict.verdict}")
+        if verdict.verdict != EXACT:
+            typer.echo(f"Episode {verdict.episode}, {verdict.how}: {verdict.verdict}")
     if found.problems:
         typer.echo(f"{run} is NOT what it claims: {len(found.problems)} contradictions.")
     elif not found.passed:
         typer.echo(f"{run}: the scores follow from the traces, but some episodes end differently when repeated.")
     else:
-        typer.echo(f"{run}: {found.episodes} scores follow from the traces, {len(found.verdicts)} repetitions agree.")
+        exact = sum(verdict.verdict == EXACT for verdict in found.verdicts)
+        typer.echo(
+            f"{run}: {found.episodes} scores follow from the traces, {len(found.verdicts)} repetitions agree "
+            f"({exact} exact, {len(found.verdicts) - exact} same outcome)."
+        )
     return 0 if found.passed else 1
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from jepawm_bench.errors import DamagedRun, UsageError
@@ -95,6 +96,18 @@ def test_a_forged_run_fails_the_check(board, cli):
     path = board / "wall/standard/random-seed1/episodes.jsonl"
     path.write_text(path.read_text().replace('"success":false', '"success":true'))
     assert cli("leaderboard", "--write").code == 0  # the page agrees with the forged run
+    answer = cli("leaderboard", "--check")
+    assert answer.code == 1
+    assert "random-seed1 is not what it claims" in answer.err
+
+
+def test_a_forged_trace_in_the_middle_fails_the_check(board, cli):
+    path = board / "wall/standard/random-seed1/traces.npz"
+    with np.load(path) as file:
+        arrays = dict(file)
+    arrays["actions_00002"] = -arrays["actions_00002"]  # the scores still follow from the states
+    np.savez(path, **arrays)
+    assert cli("leaderboard", "--write").code == 0
     answer = cli("leaderboard", "--check")
     assert answer.code == 1
     assert "random-seed1 is not what it claims" in answer.err

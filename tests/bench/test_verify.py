@@ -34,15 +34,24 @@ def edit_trace(folder, name, change):
     np.savez(path, **arrays)
 
 
-def forge_consistently(folder, change):
-    """Change the states of episode 0, and its record and the summary so that all agree."""
-    edit_trace(folder, "states_00000", change)
+def forge_consistently(folder, change, episode=0):
+    """Change the states of an episode, and its record and the summary so that all agree."""
+    edit_trace(folder, f"states_{episode:05d}", change)
+    recompute(folder, episode)
+
+
+def recompute(folder, episode):
+    """Make the record of an episode and the summary follow from its trace."""
     claims = read_claims(folder)
-    result = score(make_world("JepaWM/Wall-v0"), claims.traces[0]["states"], claims.records[0].goal_state)
+    env, states = make_world("JepaWM/Wall-v0"), claims.traces[episode]["states"]
+    result = score(env, states, claims.records[episode].goal_state)
     main = next(iter(result.predicates.values()))
+    met = env.predicates[0].met(env.distances(states[1:], np.array(claims.records[episode].goal_state)))
     edit_lines(
         folder,
-        0,
+        episode,
+        steps=len(states) - 1,
+        **{"return": float(met.sum()) - len(met)},
         success=main.final,
         success_any=main.any,
         steps_to_success=main.steps_to_success,
@@ -60,20 +69,28 @@ def run(make_run):
 
 
 def test_an_honest_run_passes_exactly(run):
-    found = verify(run, episodes=None, replan=True)
+    found = verify(run, replan=True, replan_episodes=None)
     assert found.passed
     assert [verdict.verdict for verdict in found.verdicts] == [EXACT] * 12
     assert {verdict.how for verdict in found.verdicts} == {"replayed", "planned again"}
 
 
-def test_the_episodes_to_replay_are_spread_over_the_run(run):
-    assert [verdict.episode for verdict in verify(run).verdicts] == [0, 2, 5]
+def test_every_episode_is_replayed_unless_a_number_is_given(run):
+    assert [verdict.episode for verdict in verify(run).verdicts] == [0, 1, 2, 3, 4, 5]
+    assert [verdict.episode for verdict in verify(run, episodes=3).verdicts] == [0, 2, 5]
     assert [verdict.episode for verdict in verify(run, episodes=1).verdicts] == [0]
 
 
 @pytest.mark.parametrize(
     "forged",
-    [{"success": True}, {"success_any": True}, {"final_distance": 0.5}, {"min_distance": 0.0}, {"steps_to_success": 3}],
+    [
+        {"success": True},
+        {"success_any": True},
+        {"final_distance": 0.5},
+        {"min_distance": 0.0},
+        {"steps_to_success": 3},
+        {"return": -7.0},
+    ],
 )
 def test_a_forged_score_is_found(run, forged):
     edit_lines(run, 4, **forged)
@@ -103,6 +120,42 @@ def test_states_moved_to_the_goal_are_found_by_replaying(run):
     assert not found.passed
 
 
+def test_an_episode_cut_at_its_first_hit_is_found(make_run):
+    run = make_run("oracle")
+    for name in ("states", "actions"):
+        edit_trace(run, f"{name}_00002", lambda array: array[:-5])
+    edit_lines(run, 2, plans=25)
+    recompute(run, 2)
+    assert any("Episode 2: it lasts 25 actions" in problem for problem in verify(run).problems)
+
+
+def test_an_episode_played_longer_is_found(run):
+    edit_trace(run, "states_00002", lambda states: np.concatenate([states, states[-1:]]))
+    edit_trace(run, "actions_00002", lambda actions: np.concatenate([actions, np.zeros((1, 2))]))
+    recompute(run, 2)
+    assert any("the protocol's budget is 30" in problem for problem in verify(run).problems)
+
+
+@pytest.mark.parametrize("plans", [0, 31])
+def test_an_impossible_number_of_plans_is_found(run, plans):
+    edit_lines(run, 2, plans=plans)
+    assert any(f"Episode 2: {plans} plans cannot be" in problem for problem in verify(run).problems)
+
+
+def test_actions_that_are_no_numbers_are_found(run):
+    edit_trace(run, "actions_00001", lambda actions: np.full_like(actions, np.nan))
+    assert any("Episode 1: the trace holds actions" in problem for problem in verify(run).problems)
+
+
+def test_states_that_the_simulator_contradicts_are_found_in_any_episode(run):
+    shift = np.linspace(0, 1e-3, 31)[:, None]
+    forge_consistently(run, lambda states: states + shift, episode=3)  # too little to change a success
+    found = verify(run)
+    assert found.problems == ()
+    assert [verdict.verdict for verdict in found.verdicts] == [EXACT] * 3 + [DIFFERENT] + [EXACT] * 2
+    assert not found.passed
+
+
 def test_another_way_to_the_same_outcome_is_said(run):
     forge_consistently(run, lambda states: states + np.linspace(0, 1e-9, len(states))[:, None])
     found = verify(run)
@@ -116,7 +169,7 @@ def test_actions_of_somebody_else_are_found_by_planning_again(make_run):
         shutil.copy(oracle / name, nothing / name)
     edit_summary(nothing, agent="do_nothing", command=json.loads((nothing / "run.json").read_text())["command"])
     assert verify(nothing).passed  # consistent, and the simulator agrees
-    assert [verdict.verdict for verdict in verify(nothing, replan=True).verdicts[3:]] == [DIFFERENT] * 3
+    assert [verdict.verdict for verdict in verify(nothing, replan=True).verdicts[6:]] == [DIFFERENT] * 3
 
 
 @pytest.mark.parametrize("change", [lambda lines: lines[:-1], lambda lines: lines[::-1]], ids=["left out", "reordered"])
