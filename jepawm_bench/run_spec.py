@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from typing import Any
 from jepawm_bench.agent import AgentCard, AgentRequest
 from jepawm_bench.errors import UsageError
 from jepawm_bench.protocols import Protocol, find_env, find_protocol, short_name
-from jepawm_bench.settings import flatten, for_protocol, merge, parse_value
+from jepawm_bench.settings import flatten, for_protocol, format_value, merge
 from jepawm_bench.suggest import unknown
 
 
@@ -55,7 +54,7 @@ class RunSpec:
         if self.weights:
             words += ["--weights", self.weights]
         for key, value in flatten(self.overrides).items():
-            words += ["--set", f"{key}={_toml(value)}"]
+            words += ["--set", f"{key}={format_value(value)}"]
         return shlex.join(words)
 
     def request(self, card: AgentCard, device: str) -> AgentRequest:
@@ -112,13 +111,3 @@ def _choose_env(card: AgentCard, env: str | None) -> str:
     if "*" not in card.envs and env_id not in card.envs:
         raise UsageError(f"Agent {card.name!r} cannot play {env_id}; it plays {', '.join(card.envs)}.")
     return env_id
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
-    if isinstance(value, str) and parse_value(value) != value:
-        return json.dumps(value)
-    return str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -9,7 +10,7 @@ from typing import Any
 
 from jepawm_bench.errors import UsageError
 
-KEY = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*")
+KEY = re.compile(r"[A-Za-z_][\w-]*(\.[\w-]+)*")
 
 
 def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
@@ -28,12 +29,20 @@ def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
 
 
 def parse_value(text: str) -> Any:
-    """A TOML value (``3``, ``0.5``, ``true``, ``[1, 2]``, ``"text"``), else the text itself."""
+    """A TOML value (``3``, ``0.5``, ``true``, ``[1, 2]``, ``"text"``), else, or if JSON has no such value, the text."""
     try:
         table = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+        json.dumps(table, allow_nan=False)  # dates, inf and nan could not be stored
+    except (tomllib.TOMLDecodeError, TypeError, ValueError):
         return text
     return table["value"] if len(table) == 1 else text
+
+
+def format_value(value: Any) -> str:
+    """The text that :func:`parse_value` reads as ``value``."""
+    if isinstance(value, str):
+        return value if parse_value(value) == value == value.strip() else _quoted(value)
+    return _toml(value)
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,6 +67,23 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         value = settings[key]
         flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return flat
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return _quoted(value)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_quoted(str(key))} = {_toml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return str(value)
+
+
+def _quoted(text: str) -> str:
+    """A basic string; JSON's escapes are TOML's but for DEL, which TOML wants escaped."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _nested(keys: list[str], value: Any) -> dict[str, Any]:

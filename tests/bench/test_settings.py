@@ -1,8 +1,12 @@
 """Overrides from the command line."""
 
+import random
+import shlex
+
 import pytest
 
 from jepawm_bench.errors import UsageError
+from jepawm_bench.run_spec import RunSpec
 from jepawm_bench.settings import flatten, for_protocol, merge, parse_overrides, parse_value
 
 
@@ -32,10 +36,54 @@ def test_later_overrides_win_and_neighbours_stay():
     assert parse_overrides(["a.b=1", "a.c=x", "a.b=2", "d=3"]) == {"a": {"b": 2, "c": "x"}, "d": 3}
 
 
-@pytest.mark.parametrize("text", ["a", "=3", "a.=3", "a b=3", ".a=1"])
+@pytest.mark.parametrize("text", ["a", "=3", "a.=3", "a b=3", ".a=1", "2=1", "a..b=1"])
 def test_a_malformed_override_is_named(text):
     with pytest.raises(UsageError, match="KEY=VALUE"):
         parse_overrides([text])
+
+
+def draw(random, depth=0):
+    """A setting: number, bool, text, list or table."""
+    kind = random.choice(["int", "float", "bool", "text", "word", "list", "table"][: 7 if depth < 2 else 5])
+    if kind == "int":
+        return random.randint(-(10**12), 10**12)
+    if kind == "float":
+        return random.choice([random.gauss(0, 1), 1e-7, 1e22, -0.0, 3.0])
+    if kind == "bool":
+        return random.random() < 0.5
+    if kind == "text":
+        return "".join(random.choices("ab 1.,=[]{}'\"\\\n\t#$\x7f\x01é😀", k=random.randint(0, 8)))
+    if kind == "word":
+        return random.choice(["cem", "3", "true", "1e-3", "[1]", "inf", "nan", "2026-01-01", " cem", "cem ", ""])
+    if kind == "list":
+        return [draw(random, 2) for _ in range(random.randint(0, 3))]
+    return {draw_key(random, depth + 1): draw(random, depth + 1) for _ in range(random.randint(1, 3))}
+
+
+def draw_key(random, depth=0):
+    return random.choice(["a", "planner", "num_samples", "x-y", "_z", *(["0", "2", "10", "-1"] if depth else [])])
+
+
+def test_the_stored_command_says_what_was_overridden():
+    source = random.Random(0)
+    for _ in range(500):
+        overrides = {draw_key(source): draw(source) for _ in range(3)}
+        command = shlex.split(spec(overrides).command)
+        again = parse_overrides(command[place + 1] for place, word in enumerate(command) if word == "--set")
+        assert repr(flatten(again)) == repr(flatten(overrides)), command
+
+
+def spec(overrides):
+    return RunSpec("a", "default", "agent", "JepaWM/Wall-v0", "paper", None, 1, 96, {}, overrides=overrides)
+
+
+def test_a_key_may_have_numbers_below_its_first_part():
+    assert parse_overrides(["planner.bounds.2=0.1"]) == {"planner": {"bounds": {"2": 0.1}}}
+
+
+@pytest.mark.parametrize("text", ["inf", "nan", "2026-01-01", "[1, inf]"])
+def test_what_cannot_be_stored_is_text(text):
+    assert parse_value(text) == text
 
 
 def test_merging_changes_neither_side():
