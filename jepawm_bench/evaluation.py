@@ -93,6 +93,8 @@ def evaluate(
         BenchError: a sentence about what is wrong.
     """
     card, variant = _card(agent)
+    if not isinstance(agent, str):
+        _refuse_for_object({"settings": settings, "weights": weights, "workers": workers, "device": device})
     asked = {"variant": variant, "env": env_id, "protocol": protocol, "split": split, "seed": seed}
     spec, rules = resolve(card, **asked, episodes=episodes, overrides=settings, weights=weights)
     effort = Effort.choose(choose_device(device, card), spec.episodes, workers, batch)
@@ -213,6 +215,17 @@ def _end(
 
 def _split(tasks: Sequence[Task], size: int) -> list[Sequence[Task]]:
     return [tasks[start : start + size] for start in range(0, len(tasks), size)]
+
+
+def _refuse_for_object(given: Mapping[str, Any]) -> None:
+    """An object is made already and plays in this process: what a factory would be told cannot reach it."""
+    harmless = {"settings": (None, {}), "weights": (None,), "workers": (None, 1), "device": ("auto",)}
+    useless = [name for name, value in given.items() if value not in harmless[name]]
+    if useless:
+        raise UsageError(
+            f"evaluate() was given an agent object and {', '.join(useless)}, which are for agents of the catalogue "
+            "alone; set up the object itself."
+        )
 
 
 def _card(agent: str | Agent) -> tuple[AgentCard, str | None]:

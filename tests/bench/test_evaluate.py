@@ -88,6 +88,14 @@ def test_an_object_can_be_scored_without_a_package():
     assert result.records[0].plans == 30
 
 
+@pytest.mark.parametrize(
+    "useless", [{"settings": {"a": 1}}, {"weights": "w.safetensors"}, {"workers": 2}, {"device": "cuda"}]
+)
+def test_what_an_object_cannot_be_told_is_refused(useless):
+    with pytest.raises(UsageError, match=f"an agent object and {next(iter(useless))}"):
+        evaluate(GoRight(), WALL, episodes=1, **useless)
+
+
 @pytest.mark.usefixtures("plugin")
 def test_an_agent_that_fails_is_named_with_its_episode():
     with pytest.raises(
@@ -95,7 +103,7 @@ def test_an_agent_that_fails_is_named_with_its_episode():
     ) as info:
         evaluate("example_crash", WALL, episodes=4)
     assert "play.py" in info.value.trace
-    with pytest.raises(AgentFailed, match=r"'example_nan' failed in episode 0: .*not finite"):
+    with pytest.raises(AgentFailed, match=r"'example_nan' failed in episode \d: .*not finite"):
         evaluate("example_nan", WALL, episodes=4, workers=2)
 
 
