@@ -18,13 +18,19 @@ def load_tasks(protocol: Protocol, *, episodes: int | None, seed: int, split: st
     """The first ``episodes`` tasks of a protocol (its default number when None).
 
     Raises:
-        UsageError: for fewer than one episode or more than a manifest has, or an unknown split.
+        UsageError: for fewer than one episode or more than a manifest has, or an unknown split, or seed 0
+            where the seed makes the tasks.
         DamagedManifest: when the packaged manifest was changed.
     """
     if episodes is not None and episodes < 1:
         raise UsageError(f"--episodes {episodes} is not possible; ask for at least one.")
     if seed < 0:
         raise UsageError(f"--seed {seed} is not possible; seeds start at 0.")
+    if seed == 0 and not protocol.frozen:
+        raise UsageError(
+            f"--seed 0 is not possible under protocol {protocol.name!r}: its seed rule would play one task "
+            "again and again; seeds start at 1."
+        )
     wanted = episodes or protocol.episodes
     return _frozen(protocol, wanted, split) if protocol.frozen else _sampled(protocol, wanted, seed)
 

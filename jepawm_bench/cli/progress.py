@@ -21,10 +21,11 @@ def episodes_bar(label: str) -> Iterator[Callable[[int, int, int], None]]:
 @contextmanager
 def stages_bar() -> Iterator[Callable[[str, int, int, Mapping[str, float]], None]]:
     """One bar a stage, told the stage, what is done, what there is, and the latest figures."""
-    with _bars() as bars:
+    with _stopped(_bars()) as bars:
         tasks: dict[str, Any] = {}
 
         def told(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+            bars.start()  # at the first call, not before: a refusal is printed without a bar
             if stage not in tasks:
                 tasks[stage] = bars.add_task(stage, total=total, remark="")
             remark = " ".join(f"{name} {value:.4g}" for name, value in figures.items())
@@ -36,9 +37,24 @@ def stages_bar() -> Iterator[Callable[[str, int, int, Mapping[str, float]], None
 @contextmanager
 def steps_bar(label: str) -> Iterator[Callable[..., None]]:
     """A bar that is told what is done and what there is, and optionally a remark."""
-    with _bars() as bars:
+    with _stopped(_bars()) as bars:
         task = bars.add_task(label, total=None, remark="")
-        yield lambda done, total, remark="": bars.update(task, completed=done, total=total, remark=remark)
+
+        def told(done: int, total: int, remark: str = "") -> None:
+            bars.start()
+            bars.update(task, completed=done, total=total, remark=remark)
+
+        yield told
+
+
+@contextmanager
+def _stopped(bars: Any) -> Iterator[Any]:
+    """Bars that somebody may start, stopped at the end if somebody did."""
+    try:
+        yield bars
+    finally:
+        if bars.live.is_started:
+            bars.stop()
 
 
 def _bars() -> Any:

@@ -62,6 +62,7 @@ def test_the_stored_command_repeats_the_run(cli, tmp_path):
         (("run", "--agent", "oracle", "--env", WALL, "--device", "gpu"), "Unknown device 'gpu'"),
         (("run", "--agent", "oracle", "--env", WALL, "--set", "oops"), "KEY=VALUE"),
         (("run", "--agent", "oracle", "--env", WALL, "--planner", "cem", "--workers", 1), "it has no settings"),
+        (("run", "--agent", "oracle", "--env", WALL, "--seed", 0), "--seed 0 is not possible under protocol 'paper'"),
         (("run", "--agent", "oracle", "--env", WALL, "--video", -1), "--video -1 is not possible"),
         (("run",), "Missing option '--agent'"),
         (("run", "--agnet", "oracle"), "--agnet"),
@@ -80,6 +81,7 @@ def test_wrong_usage_is_2_and_a_sentence(cli, tmp_path, monkeypatch, words, mess
     assert answer.code == 2
     assert message in answer.err
     assert "Traceback" not in answer.err
+    assert "0/" not in answer.err  # no progress bar of what never began
     assert not (tmp_path / "runs").exists()
 
 
