@@ -13,6 +13,7 @@ from jepawm_bench.agent import Agent, AgentCard
 from jepawm_bench.devices import choose_device
 from jepawm_bench.errors import AgentFailed, DamagedRun, UsageError
 from jepawm_bench.files import write_atomic, write_json
+from jepawm_bench.locks import locked
 from jepawm_bench.player import Conditions, Player
 from jepawm_bench.protocols import Protocol
 from jepawm_bench.registry import load_registry
@@ -120,8 +121,24 @@ def perform(
 ) -> RunResult:
     """Play what is left of a run and finish it; see :func:`evaluate` for arguments and errors."""
     folder = RunFolder(out) if out is not None else None
-    if folder:
+    if folder is None:
+        return _perform(spec, protocol, card, crew, effort, None, progress)
+    if not folder.path.is_dir():
         folder.check_startable(resume)
+    with locked(folder.path):
+        folder.check_startable(resume)
+        return _perform(spec, protocol, card, crew, effort, folder, progress)
+
+
+def _perform(
+    spec: RunSpec,
+    protocol: Protocol,
+    card: AgentCard,
+    crew: Callable[[Conditions], AbstractContextManager[Crew]],
+    effort: Effort,
+    folder: RunFolder | None,
+    progress: Progress,
+) -> RunResult:
     tasks = load_tasks(protocol, episodes=spec.episodes, seed=spec.seed, split=spec.split or "test")
     digest = tasks_hash(tasks)
     conditions = Conditions(spec.agent, spec.env, protocol.budget, spec.seed)

@@ -20,6 +20,7 @@ import numpy as np
 from jepawm_bench.canonical import canonical_json
 from jepawm_bench.errors import DamagedRun, UsageError
 from jepawm_bench.files import write_atomic, write_json
+from jepawm_bench.locks import LOCK
 from jepawm_bench.results import EpisodeRecord, Finished, Trace
 
 FORMAT = "jepawm-run/1"
@@ -56,9 +57,9 @@ class RunFolder:
         Raises:
             UsageError: saying what to do.
         """
-        if self.path.is_dir() and not any(self.path.iterdir()):
-            return
         if not self.path.exists():
+            return
+        if self.path.is_dir() and not any(path.name != LOCK for path in self.path.iterdir()):
             return
         if not self.path.is_dir() or not self.run_file.is_file():
             raise UsageError(f"{self.path} exists and is not a run folder; choose another with --out.")

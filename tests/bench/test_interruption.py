@@ -63,6 +63,24 @@ def test_ctrl_c_is_130_keeps_what_was_finished_and_says_how_to_go_on(start, tmp_
     assert "Traceback" not in err
 
 
+def test_a_second_process_on_one_folder_is_refused_and_the_first_is_not_disturbed(start, cli, tmp_path):
+    folder = tmp_path / "run"
+    first = start(*SLOW, "--set", "seconds=0.4", "--workers", 1, "--out", folder)
+    wait_for_episodes(folder, 1, first)
+    for extra in ((), ("--resume",)):
+        second = start(*SLOW, "--workers", 1, "--out", folder, *extra)
+        _, err = second.communicate(timeout=60)
+        assert first.poll() is None
+        assert second.returncode == 2
+        assert "is being written by another process" in err
+    first.communicate(timeout=60)
+    assert first.returncode == 0
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "episodes.jsonl", "run.json", "summary.json", "traces.npz",
+    ]  # fmt: skip
+    assert cli("verify", folder).code == 0
+
+
 def test_workers_end_when_their_parent_is_killed(start, tmp_path):
     folder = tmp_path / "run"
     process = start(*SLOW, "--workers", 2, "--out", folder)
