@@ -18,7 +18,7 @@ from jepawm_bench.player import Conditions, Player
 from jepawm_bench.protocols import Protocol
 from jepawm_bench.registry import load_registry
 from jepawm_bench.results import EpisodeRecord, RunResult, Trace
-from jepawm_bench.run_folder import FORMAT, RunFolder
+from jepawm_bench.run_folder import FORMAT, RunFolder, attempt
 from jepawm_bench.run_spec import RunSpec, resolve
 from jepawm_bench.summary import summarise
 from jepawm_bench.task_lists import load_tasks
@@ -176,7 +176,7 @@ def describe(
         key: getattr(spec, key)
         for key in ("agent", "variant", "env", "protocol", "split", "seed", "episodes", "settings")
     }
-    return {
+    run = {
         "format": FORMAT,
         "identity": {**identity, "tasks_sha256": tasks_sha256, "weights_sha256": own.get("weights_sha256")},
         "card": {key: getattr(card, key) for key in ("name", "factory", "description", "kind", "requires")},
@@ -193,6 +193,7 @@ def describe(
         "started": provenance.now(),
         "finished": None,
     }
+    return {**run, "attempts": [attempt(run)]}
 
 
 def _begin(

@@ -26,6 +26,12 @@ from jepawm_bench.results import EpisodeRecord, Finished, Trace
 FORMAT = "jepawm-run/1"
 
 
+def attempt(run: Mapping[str, Any]) -> dict[str, Any]:
+    """What may differ from one attempt at a run to the next, out of a run description."""
+    parts = {key: run.get(key) for key in ("started", "versions", "source")}
+    return {**parts, "device": run.get("effort", {}).get("device")}
+
+
 class RunFolder:
     """One run on disk.
 
@@ -69,7 +75,7 @@ class RunFolder:
             raise UsageError(f"{self.path} {state}; {advice}.")
 
     def start(self, run: Mapping[str, Any]) -> None:
-        """Write ``run.json``, or on a resumed run check that it is the same run.
+        """Write ``run.json``, or on a resumed run check that it is the same run and note the attempt.
 
         Raises:
             UsageError: naming what differs.
@@ -77,11 +83,21 @@ class RunFolder:
         if not self.run_file.is_file():
             write_json(self.run_file, run)
             return
-        before, now = self.read_run()["identity"], run["identity"]
+        earlier = self.read_run()
+        before, now = earlier["identity"], run["identity"]
         different = [key for key in now if before.get(key) != now[key]]
         if different:
             details = "; ".join(f"{key} was {before.get(key)!r} and is now {now[key]!r}" for key in different)
             raise UsageError(f"{self.path} holds another run ({details}); choose another folder with --out.")
+        was, is_now = earlier.get("effort", {}).get("device"), run["effort"]["device"]
+        if was != is_now and not self.complete:
+            raise UsageError(
+                f"{self.path} was begun on {was} and would be resumed on {is_now}; one run is played on one device. "
+                f"Resume it with --device {was}, or choose another folder with --out."
+            )
+        if not self.complete:
+            tries = [*(earlier.get("attempts") or [attempt(earlier)]), attempt(run)]
+            write_json(self.run_file, {**earlier, "attempts": tries})
 
     def append(self, finished: Finished) -> None:
         """Keep an episode: its trace first, then its line; both on disk when this returns."""
@@ -193,6 +209,19 @@ class RunFolder:
             raise DamagedRun(f"{path} is missing.") from None
         except Exception as error:  # zip, zlib and numpy raise many kinds for a damaged file
             raise DamagedRun(f"{path} is damaged: {error}.") from error
+
+
+def default_folder(base: Path, resume: bool) -> Path:
+    """Where a run without ``--out`` goes: ``base``, or ``base-2``, ``base-3``, ... after finished runs.
+
+    Args:
+        base: the first choice.
+        resume: take the unfinished run, or the last finished one when there is no unfinished one.
+    """
+    folder, last, number = base, base, 2
+    while RunFolder(folder).complete:
+        folder, last, number = base.with_name(f"{base.name}-{number}"), folder, number + 1
+    return folder if RunFolder(folder).run_file.is_file() or not resume else last
 
 
 def _npz(arrays: Trace) -> bytes:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jepawm_bench.agent import AgentCard, AgentRequest
+from jepawm_bench.canonical import sha256
 from jepawm_bench.errors import UsageError
 from jepawm_bench.protocols import Protocol, find_env, find_protocol, short_name
 from jepawm_bench.settings import flatten, for_protocol, format_value, merge
@@ -37,12 +38,6 @@ class RunSpec:
     def label(self) -> str:
         """Variant and overrides: ``compact`` or ``compact, planner.name=mppi``."""
         return ", ".join([self.variant, *(f"{key}={value}" for key, value in flatten(self.overrides).items())])
-
-    @property
-    def folder_name(self) -> str:
-        """Default name of the run folder."""
-        split = f"-{self.split}" if self.split not in (None, "test") else ""
-        return f"{self.agent}-{short_name(self.env)}-{self.protocol}{split}-seed{self.seed}"
 
     @property
     def command(self) -> str:
@@ -99,6 +94,22 @@ def resolve(
         weights=weights,
     )
     return spec, found
+
+
+def folder_name(spec: RunSpec, card: AgentCard, protocol: Protocol) -> str:
+    """Default name of the run folder: whatever is not the default is in it."""
+    parts = [spec.agent]
+    if spec.variant != card.default_variant:
+        parts.append(spec.variant)
+    parts += [short_name(spec.env), spec.protocol]
+    if spec.split not in (None, "test"):
+        parts.append(str(spec.split))
+    parts.append(f"seed{spec.seed}")
+    if spec.episodes != protocol.episodes:
+        parts.append(f"n{spec.episodes}")
+    if spec.overrides or spec.weights:
+        parts.append(sha256([flatten(spec.overrides), spec.weights])[:8])
+    return "-".join(parts)
 
 
 def _choose_env(card: AgentCard, env: str | None) -> str:

@@ -45,7 +45,8 @@ def run(
 
     limit_threads()
     from jepawm_bench.registry import load_registry
-    from jepawm_bench.run_spec import resolve
+    from jepawm_bench.run_folder import default_folder
+    from jepawm_bench.run_spec import folder_name, resolve
 
     if video < 0:
         raise UsageError(f"--video {video} is not possible; it is a number of episodes.")
@@ -54,8 +55,8 @@ def run(
     overrides = _overrides(planner, objective, settings)
     weights_file = str(weights) if weights else None
     card = load_registry().card(name)
-    spec, _ = resolve(card, **asked, episodes=episodes, overrides=overrides, weights=weights_file)
-    folder = out or Path("runs") / spec.folder_name
+    spec, rules = resolve(card, **asked, episodes=episodes, overrides=overrides, weights=weights_file)
+    folder = out or default_folder(Path("runs") / folder_name(spec, card, rules), resume)
     how = {"split": split, "device": device, "workers": workers, "batch": batch, "out": folder, "resume": resume}
     result = _play(spec, how, video)
     if result is None:
@@ -131,4 +132,18 @@ def _show(result: RunResult, as_json: bool) -> None:
     typer.echo(
         f"median final distance {summary['median_final_distance']:.2f}, "
         f"{summary['plan_seconds_mean']:.2f} s planning an episode; written to {result.path}"
+    )
+    if result.path is not None and _attempts_differ(result.path):
+        typer.echo(
+            "This run was resumed with other versions or another commit than it was begun with; "
+            f"see 'attempts' in {result.path / 'run.json'}."
+        )
+
+
+def _attempts_differ(path: Path) -> bool:
+    from jepawm_bench.run_folder import RunFolder
+
+    attempts = RunFolder(path).read_run().get("attempts") or []
+    return any(
+        (each["versions"], each["source"]) != (attempts[0]["versions"], attempts[0]["source"]) for each in attempts
     )

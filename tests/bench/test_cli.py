@@ -36,8 +36,38 @@ def test_a_run_prints_its_rates_and_where_it_lies(cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     answer = cli(*QUICK)
     assert "0.0 to 65.8" in answer.out  # Wilson, 0 of 2
-    assert "runs/do_nothing-wall-paper-seed1" in answer.out
-    assert (tmp_path / "runs/do_nothing-wall-paper-seed1/summary.json").is_file()
+    assert "runs/do_nothing-wall-paper-seed1-n2" in answer.out
+    assert (tmp_path / "runs/do_nothing-wall-paper-seed1-n2/summary.json").is_file()
+
+
+def test_the_default_folder_names_what_is_not_the_default(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(3):
+        assert cli(*QUICK).code == 0  # the same command again is another run
+    name = "do_nothing-wall-paper-seed1-n2"
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {name, f"{name}-2", f"{name}-3"}
+    assert cli(*QUICK, "--out", f"runs/{name}").code == 2
+
+    (tmp_path / f"runs/{name}-3/summary.json").unlink()
+    refused = cli(*QUICK)
+    assert refused.code == 2
+    assert f"{name}-3 holds an unfinished run; continue it with --resume" in refused.err
+    assert cli(*QUICK, "--resume").code == 0
+    assert (tmp_path / f"runs/{name}-3/summary.json").is_file()
+    assert f"{name}-3" in cli(*QUICK, "--resume").out  # nothing left to do
+    assert len(list((tmp_path / "runs").iterdir())) == 3
+
+
+@pytest.mark.usefixtures("plugin")
+def test_runs_that_differ_have_different_default_folders(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    drift = ("run", "--env", WALL, "--episodes", 1, "--workers", 1, "--agent")
+    for words in (("example_drift",), ("example_drift@wild",), ("example_drift", "--set", "scale=0.1")):
+        assert cli(*drift, *words).code == 0
+    names = sorted(path.name for path in (tmp_path / "runs").iterdir())
+    assert "example_drift-wild-wall-paper-seed1-n1" in names
+    assert len(names) == 3
+    assert not any(name.endswith("-2") for name in names)
 
 
 def test_the_stored_command_repeats_the_run(cli, tmp_path):

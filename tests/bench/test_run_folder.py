@@ -160,6 +160,39 @@ def test_another_run_is_not_resumed_and_the_difference_is_named(tmp_path):
         evaluate("oracle", WALL, episodes=5, out=folder, resume=True)
 
 
+def edit_description(folder, change):
+    data = json.loads((folder / "run.json").read_text())
+    change(data)
+    (folder / "run.json").write_text(json.dumps(data))
+
+
+def test_every_attempt_is_noted(tmp_path):
+    folder = interrupted(tmp_path / "run")
+    run(folder, resume=True)
+    attempts = RunFolder(folder).read_run()["attempts"]
+    assert len(attempts) == 2
+    assert all(each.keys() == {"started", "device", "versions", "source"} for each in attempts)
+
+
+def test_a_run_from_before_attempts_were_noted_is_resumed(tmp_path):
+    folder = interrupted(tmp_path / "run")
+    edit_description(folder, lambda data: data.pop("attempts"))
+    run(folder, resume=True)
+    assert len(RunFolder(folder).read_run()["attempts"]) == 2
+
+
+def test_other_versions_are_said_and_another_device_is_refused(tmp_path, cli):
+    folder = interrupted(tmp_path / "run")
+    words = ("run", "--agent", "random", "--env", WALL, "--episodes", 5, "--workers", 1, "--out", folder, "--resume")
+    edit_description(folder, lambda data: data["effort"].update(device="cuda"))
+    refused = cli(*words)
+    assert refused.code == 2
+    assert "was begun on cuda and would be resumed on cpu" in refused.err
+    edit_description(folder, lambda data: data["effort"].update(device="cpu"))
+    edit_description(folder, lambda data: data["attempts"][0]["versions"].update(numpy="1.0"))
+    assert "resumed with other versions" in cli(*words).out
+
+
 def test_resuming_a_finished_run_changes_nothing(tmp_path):
     before = run(tmp_path / "run")
     content = (tmp_path / "run/summary.json").read_bytes()
