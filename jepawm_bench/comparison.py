@@ -68,7 +68,7 @@ def compare(path_a: Path, path_b: Path) -> Comparison:
 
 
 def _name(claims: Claims) -> str:
-    return f"{claims.spec.agent}@{claims.spec.label}, seed {claims.spec.seed}"
+    return f"{claims.spec.agent}@{claims.label}, seed {claims.spec.seed}"
 
 
 def _tasks(claims: Claims) -> str:

@@ -180,7 +180,7 @@ def describe(
         "format": FORMAT,
         "identity": {**identity, "tasks_sha256": tasks_sha256, "weights_sha256": own.get("weights_sha256")},
         "card": {key: getattr(card, key) for key in ("name", "factory", "description", "kind", "requires")},
-        "label": spec.label,
+        "label": spec.full_label(own.get("weights_sha256")),
         "overrides": spec.overrides,
         "weights": spec.weights,
         "command": spec.command,

@@ -39,6 +39,10 @@ class RunSpec:
         """Variant and overrides: ``compact`` or ``compact, planner.name=mppi``."""
         return ", ".join([self.variant, *(f"{key}={value}" for key, value in flatten(self.overrides).items())])
 
+    def full_label(self, weights_sha256: str | None) -> str:
+        """The label, and the weights where they were chosen in the command: ``compact, weights=1a2b3c4d``."""
+        return f"{self.label}, weights={str(weights_sha256)[:8]}" if self.weights else self.label
+
     @property
     def command(self) -> str:
         """A command that repeats the run."""

@@ -15,6 +15,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from jepawm_bench.canonical import canonical_json
 from jepawm_bench.errors import DamagedRun, UsageError
 from jepawm_bench.player import Conditions, Player
 from jepawm_bench.protocols import find_protocol
@@ -22,7 +23,7 @@ from jepawm_bench.registry import load_registry, make_agent
 from jepawm_bench.results import EpisodeRecord, Finished, Trace
 from jepawm_bench.rollout import Rollout
 from jepawm_bench.run_folder import RunFolder
-from jepawm_bench.run_spec import RunSpec
+from jepawm_bench.run_spec import RunSpec, resolve
 from jepawm_bench.scoring import score
 from jepawm_bench.summary import summarise
 from jepawm_bench.task_lists import load_tasks
@@ -52,6 +53,8 @@ class Verification:
     problems: tuple[str, ...]
     """Contradictions inside the folder, each a sentence."""
     verdicts: tuple[Verdict, ...]
+    notes: tuple[str, ...] = ()
+    """What could not be checked, each a sentence."""
 
     @property
     def passed(self) -> bool:
@@ -68,6 +71,11 @@ class Claims:
     summary: Mapping[str, Any]
     records: Sequence[EpisodeRecord]
     traces: Mapping[int, Trace]
+
+    @property
+    def label(self) -> str:
+        """Variant, overrides and chosen weights."""
+        return self.spec.full_label(self.identity.get("weights_sha256"))
 
 
 def read_claims(path: Path) -> Claims:
@@ -115,7 +123,13 @@ def verify(
     tasks = load_tasks(
         protocol, episodes=claims.spec.episodes, seed=claims.spec.seed, split=claims.spec.split or "test"
     )
-    problems = [*_check_tasks(claims, tasks), *_check_scores(claims, protocol.budget), *_check_summary(claims, tasks)]
+    kept, notes = _check_card(claims)
+    problems = [
+        *kept,
+        *_check_tasks(claims, tasks),
+        *_check_scores(claims, protocol.budget),
+        *_check_summary(claims, tasks),
+    ]
     verdicts: list[Verdict] = []
     if not problems:
         replayed = _spread(claims.records, episodes)
@@ -123,7 +137,33 @@ def verify(
         if replan:
             planned = _spread(claims.records, replan_episodes)
             verdicts += _plan_again(claims, tasks, planned, protocol.budget, device)
-    return Verification(len(claims.records), tuple(problems), tuple(verdicts))
+    return Verification(len(claims.records), tuple(problems), tuple(verdicts), tuple(notes))
+
+
+def _check_card(claims: Claims) -> tuple[list[str], list[str]]:
+    """Whether kind and settings are those of the catalogue; problems and notes."""
+    spec, catalogue = claims.spec, load_registry()
+    if spec.agent not in catalogue.cards:
+        return [], [f"Agent {spec.agent!r} is not installed; its kind and settings were not checked."]
+    card, problems = catalogue.cards[spec.agent], []
+    if spec.kind != card.kind:
+        problems.append(f"run.json: {spec.agent} is called {spec.kind!r} and is {card.kind!r} in the catalogue.")
+    try:
+        now, _ = resolve(
+            card,
+            variant=spec.variant,
+            env=spec.env,
+            protocol=spec.protocol,
+            seed=spec.seed,
+            overrides=spec.overrides,
+        )
+    except UsageError as error:
+        return [*problems, f"run.json: not a run of the catalogue. {error}"], []
+    if canonical_json(now.settings) != canonical_json(spec.settings):
+        problems.append(
+            f"run.json: the settings are not those of {spec.agent}@{spec.variant} and the command's overrides."
+        )
+    return problems, []
 
 
 def _check_tasks(claims: Claims, tasks: Sequence[Task]) -> Iterator[str]:

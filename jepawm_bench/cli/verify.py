@@ -30,6 +30,8 @@ def verify(
     number = None if episodes is None else _number(episodes)
     again = 3 if episodes is None else number
     found = check(run, episodes=number, replan=agent, replan_episodes=again, device=choose_device(device))
+    for note in found.notes:
+        typer.echo(f"Note: {note}")
     for problem in found.problems:
         typer.echo(problem)
     for verdict in found.verdicts:

@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from jepawm_bench.scoring import score
 from jepawm_bench.summary import summarise
 from jepawm_bench.tasks import make_world
 from jepawm_bench.verify import DIFFERENT, EXACT, SAME_OUTCOME, read_claims, verify
+
+PLUGIN = Path(__file__).parents[1] / "plugin"
 
 
 def edit_lines(folder, episode, **fields):
@@ -183,6 +186,32 @@ def test_episodes_left_out_are_found(run, change):
 def test_easier_tasks_are_found(run):
     edit_lines(run, 2, goal_state=[20.0, 20.0])
     assert any("Episode 2: seed, bin or states" in problem for problem in verify(run).problems)
+
+
+def edit_description(folder, change):
+    data = json.loads((folder / "run.json").read_text())
+    change(data)
+    (folder / "run.json").write_text(json.dumps(data))
+
+
+def test_a_floor_that_calls_itself_an_agent_is_found(run):
+    edit_description(run, lambda data: data["card"].update(kind="agent"))
+    assert verify(run).problems == ("run.json: random is called 'agent' and is 'floor' in the catalogue.",)
+
+
+def test_settings_that_the_catalogue_does_not_give_are_found(run):
+    edit_description(run, lambda data: data["identity"]["settings"].update(horizon=9))
+    assert any("the settings are not those of random@default" in problem for problem in verify(run).problems)
+
+
+def test_an_agent_that_is_not_installed_is_noted(make_run, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(str(PLUGIN))
+        run = make_run("example_drift")
+        assert verify(run).notes == ()
+    found = verify(run)
+    assert found.passed
+    assert "'example_drift' is not installed" in found.notes[0]
 
 
 @pytest.mark.usefixtures("plugin")
