@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
 
+from jepawm_bench.canonical import canonical_json
 from jepawm_bench.errors import DamagedRun, UsageError
+from jepawm_bench.protocols import find_protocol
 from jepawm_bench.results import EpisodeRecord
-from jepawm_bench.summary import predicate_rates, rates
+from jepawm_bench.statistics import wilson
 from jepawm_bench.verify import Claims, read_claims
 
 REFERENCE = "published"
@@ -30,10 +32,11 @@ class Row:
     kind: str
     """``agent``, ``floor``, ``ceiling`` or ``published``. Only agents are ranked."""
     n: int
+    """Distinct tasks."""
     success: float
     """Percent."""
     spread: str
-    """Wilson interval at 95 %, or what the paper gives."""
+    """Wilson interval at 95 % with one trial a task, or what the paper gives."""
     any_time: float | None = None
     strict: float | None = None
     """Percent by the strictest predicate at the end; None where there is only one predicate."""
@@ -43,6 +46,10 @@ class Row:
     seeds: tuple[int, ...] = ()
     runs: tuple[Path, ...] = ()
     commands: tuple[str, ...] = ()
+    repeats: int = 1
+    """Times each task was played, where the seeds share the tasks."""
+    partial: bool = False
+    """Whether there are fewer episodes than the protocol asks for; such a row is not ranked."""
 
 
 def read_runs(folder: Path) -> list[tuple[Path, Claims]]:
@@ -58,7 +65,10 @@ def read_runs(folder: Path) -> list[tuple[Path, Claims]]:
 
 
 def measured_rows(runs: Sequence[tuple[Path, Claims]]) -> list[Row]:
-    """One row for each agent, variant and protocol, seeds pooled.
+    """One row for each agent, variant, weights, settings, number of episodes and protocol, seeds pooled.
+
+    A task that several seeds played counts once, with the mean of its outcomes: the seeds of a frozen list share
+    all tasks, and the published seed rule gives some tasks to several seeds.
 
     Raises:
         UsageError: when a seed appears twice in a row.
@@ -66,7 +76,9 @@ def measured_rows(runs: Sequence[tuple[Path, Claims]]) -> list[Row]:
     groups: dict[tuple[str, ...], list[tuple[Path, Claims]]] = {}
     for path, claims in runs:
         spec = claims.spec
-        groups.setdefault((spec.env, _protocol(claims), spec.agent, spec.label), []).append((path, claims))
+        shown = (spec.env, _protocol(claims), spec.agent, claims.label)
+        hidden = (str(claims.identity.get("weights_sha256")), canonical_json(spec.settings), str(spec.episodes))
+        groups.setdefault((*shown, *hidden), []).append((path, claims))
     return [_row(key, sorted(group, key=lambda run: run[1].spec.seed)) for key, group in groups.items()]
 
 
@@ -112,11 +124,13 @@ def tables(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
 def ranks(rows: Sequence[Row]) -> list[int | None]:
     """Place of each row among the agents; equal rates share a place."""
     return [
-        1 + sum(other.kind == "agent" and other.success > row.success for other in rows)
-        if row.kind == "agent"
-        else None
+        1 + sum(_ranked(other) and other.success > row.success for other in rows) if _ranked(row) else None
         for row in rows
     ]
+
+
+def _ranked(row: Row) -> bool:
+    return row.kind == "agent" and not row.partial
 
 
 def _protocol(claims: Claims) -> str:
@@ -125,7 +139,7 @@ def _protocol(claims: Claims) -> str:
 
 
 def _row(key: tuple[str, ...], runs: Sequence[tuple[Path, Claims]]) -> Row:
-    env, protocol, agent, label = key
+    env, protocol, agent, label = key[:4]
     seeds = tuple(claims.spec.seed for _, claims in runs)
     if len(set(seeds)) != len(seeds):
         raise UsageError(
@@ -133,21 +147,35 @@ def _row(key: tuple[str, ...], runs: Sequence[tuple[Path, Claims]]) -> Row:
             f"{', '.join(str(path) for path, _ in runs)}. Keep one of them."
         )
     records: list[EpisodeRecord] = [record for _, claims in runs for record in claims.records]
-    all_rates, names = rates(records), list(records[0].predicates)
+    names, spec = list(records[0].predicates), runs[0][1].spec
+    rules = find_protocol(spec.protocol, spec.env)
+    success = by_task(records, lambda record: record.success)
+    low, high = wilson(sum(success), len(success))
+    strict = by_task(records, lambda record: record.predicates[names[-1]].final) if len(names) > 1 else None
     return Row(
         env=env,
         protocol=protocol,
         agent=agent,
         variant=label,
-        kind=runs[0][1].spec.kind,
-        n=len(records),
-        success=100 * all_rates["success_rate"],
-        spread=f"{100 * all_rates['ci_low']:.1f} to {100 * all_rates['ci_high']:.1f}",
-        any_time=100 * all_rates["success_any_rate"],
-        strict=100 * predicate_rates(records, names[-1])["final_rate"] if len(names) > 1 else None,
+        kind=spec.kind,
+        n=len(success),
+        success=100 * fmean(success),
+        spread=f"{100 * low:.1f} to {100 * high:.1f}",
+        any_time=100 * fmean(by_task(records, lambda record: record.success_any)),
+        strict=100 * fmean(strict) if strict is not None else None,
         distance=median(record.final_distance for record in records),
         plan_seconds=fmean(record.plan_seconds for record in records),
         seeds=seeds,
         runs=tuple(path for path, _ in runs),
         commands=tuple(claims.spec.command for _, claims in runs),
+        repeats=len(runs) if rules.frozen else 1,
+        partial=spec.episodes < rules.episodes,
     )
+
+
+def by_task(records: Sequence[EpisodeRecord], outcome: Callable[[EpisodeRecord], bool]) -> list[float]:
+    """The share of a task's episodes with an outcome, for every distinct task (start and goal)."""
+    groups: dict[tuple[tuple[float, ...], ...], list[bool]] = {}
+    for record in records:
+        groups.setdefault((record.init_state, record.goal_state), []).append(outcome(record))
+    return [fmean(outcomes) for outcomes in groups.values()]

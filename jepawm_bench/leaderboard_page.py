@@ -22,7 +22,7 @@ def cells(row: Row, rank: int | None) -> list[str]:
         row.agent,
         row.variant,
         row.kind,
-        str(row.n),
+        _trials(row),
         f"{row.success:.1f}",
         row.spread,
         _number(row.any_time, 1),
@@ -44,9 +44,10 @@ def page(env_id: str, by_protocol: dict[str, list[Row]], root: Path) -> str:
     parts = [
         f"# {env_id}",
         f"Generated from the run folders in `{short_name(env_id)}/` by `jepawm-bench leaderboard --write`; "
-        "CI checks that it is up to date. Intervals are Wilson's, over all episodes of the row; floors, ceilings and "
-        "published figures are not ranked. Published figures: success in percent ± the paper's standard deviation "
-        "over epochs and seeds, read from `reference/published.csv`.",
+        "CI checks that it is current. Intervals are Wilson's, over the distinct tasks of the row; floors, ceilings, "
+        "published figures and rows with fewer episodes than the protocol's (partial) are not ranked. Published "
+        "figures: success in percent ± the paper's standard deviation over epochs and seeds, read from "
+        "`reference/published.csv`.",
     ]
     for protocol, rows in by_protocol.items():
         parts += [f"## Protocol `{protocol}`", *_summary(env_id, protocol), _table(rows, root), _commands(rows)]
@@ -75,6 +76,12 @@ def _table(rows: Sequence[Row], root: Path) -> str:
 def _commands(rows: Sequence[Row]) -> str:
     commands = [command for row in rows for command in row.commands]
     return "\n".join(["```sh", *commands, "```"])
+
+
+def _trials(row: Row) -> str:
+    """``200``, ``200 x 3`` where three seeds played the same tasks, ``20 (partial)``."""
+    text = str(row.n) if row.repeats == 1 else f"{row.n} x {row.repeats}"
+    return f"{text} (partial)" if row.partial else text
 
 
 def _number(value: float | None, digits: int) -> str:

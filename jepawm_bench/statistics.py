@@ -18,10 +18,12 @@ class Interval(NamedTuple):
     high: float
 
 
-def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
+def wilson(successes: float, n: int, confidence: float = 0.95) -> Interval:
     """Wilson score interval of a proportion, without continuity correction.
 
     E. B. Wilson 1927; method 3 of R. G. Newcombe, Statistics in Medicine 17 (1998) 857-872.
+
+    ``successes`` may be a sum of shares, one a trial: with less spread than a coin's, the interval is conservative.
 
     Raises:
         ValueError: for no trials or an impossible count.

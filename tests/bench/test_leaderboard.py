@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from jepawm_bench.errors import DamagedRun, UsageError
-from jepawm_bench.leaderboard import Row, measured_rows, ranks, read_runs, reference_rows, tables
+from jepawm_bench.leaderboard import Row, by_task, measured_rows, ranks, read_runs, reference_rows, tables
+from jepawm_bench.leaderboard_page import cells
 
 REFERENCE = Path(__file__).parents[2] / "leaderboards" / "reference" / "published.csv"
 WALL = "JepaWM/Wall-v0"
@@ -65,8 +66,44 @@ def test_a_damaged_reference_table_is_named(tmp_path):
 def test_seeds_are_pooled_into_one_row(board):
     rows = {(row.protocol, row.agent): row for row in measured_rows(read_runs(board))}
     pooled = rows["standard", "random"]
-    assert (pooled.n, pooled.seeds, len(pooled.runs)) == (8, (1, 2), 2)
-    assert pooled.spread == "0.0 to 32.4"  # Wilson, 0 of 8
+    assert (pooled.n, pooled.repeats, pooled.seeds, len(pooled.runs)) == (4, 2, (1, 2), 2)
+    assert pooled.spread == "0.0 to 49.0"  # Wilson, 0 of 4: the seeds share their tasks
+    assert cells(pooled, None)[4] == "4 x 2 (partial)"
+
+
+def test_a_task_that_two_seeds_of_the_published_rule_share_counts_once(tmp_path, cli):
+    for seed in (1, 2):  # task seeds 1 to 6, and 4, 6, 8, 10, 12, 14
+        words = ("--episodes", 6, "--seed", seed, "--workers", 1, "--out", tmp_path / f"seed{seed}")
+        assert cli("run", "--agent", "oracle", "--env", WALL, *words).code == 0
+    (pooled,) = measured_rows(read_runs(tmp_path))
+    assert (pooled.n, pooled.repeats) == (10, 1)
+
+
+def test_a_task_counts_by_the_share_of_its_seeds(board):
+    (_, first), (_, second) = read_runs(board / "wall/standard")[1:]
+    hit = dataclasses.replace(second.records[0], success=True)
+    assert by_task([*first.records, hit, *second.records[1:]], lambda record: record.success) == [0.5, 0, 0, 0]
+
+
+def test_partial_rows_are_listed_and_not_ranked():
+    short = dataclasses.replace(row("agent", 100), n=5, partial=True)
+    assert ranks([short, row("agent", 90)]) == [None, 1]
+    assert cells(short, None)[4] == "5 (partial)"
+
+
+def test_other_weights_or_settings_are_another_row(board):
+    (path, claims), *_ = read_runs(board / "wall/standard")
+    other = dataclasses.replace(claims, identity={**claims.identity, "weights_sha256": "1" * 64})
+    assert len(measured_rows([(path, claims), (path, other)])) == 2
+    changed = dataclasses.replace(claims, spec=dataclasses.replace(claims.spec, settings={"a": 1}))
+    assert len(measured_rows([(path, claims), (path, changed)])) == 2
+
+
+def test_chosen_weights_are_in_the_label(board):
+    claims = read_runs(board / "wall/standard")[0][1]
+    spec = dataclasses.replace(claims.spec, weights="w.safetensors")
+    other = dataclasses.replace(claims, spec=spec, identity={**claims.identity, "weights_sha256": "12345678abc"})
+    assert (claims.label, other.label) == ("default", "default, weights=12345678")
 
 
 def test_a_seed_cannot_count_twice(board):

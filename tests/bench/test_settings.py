@@ -2,6 +2,7 @@
 
 import random
 import shlex
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ def test_a_malformed_override_is_named(text):
         parse_overrides([text])
 
 
-def draw(random, depth=0):
+def draw(random, depth=0) -> Any:
     """A setting: number, bool, text, list or table."""
     kind = random.choice(["int", "float", "bool", "text", "word", "list", "table"][: 7 if depth < 2 else 5])
     if kind == "int":
@@ -60,7 +61,7 @@ def draw(random, depth=0):
     return {draw_key(random, depth + 1): draw(random, depth + 1) for _ in range(random.randint(1, 3))}
 
 
-def draw_key(random, depth=0):
+def draw_key(random, depth=0) -> str:
     return random.choice(["a", "planner", "num_samples", "x-y", "_z", *(["0", "2", "10", "-1"] if depth else [])])
 
 
