@@ -20,7 +20,10 @@ def episodes_bar(label: str) -> Iterator[Callable[[int, int, int], None]]:
 
 @contextmanager
 def stages_bar() -> Iterator[Callable[[str, int, int, Mapping[str, float]], None]]:
-    """One bar a stage, told the stage, what is done, what there is, and the latest figures."""
+    """One bar a stage, told the stage, what is done, what there is, and the latest figures.
+
+    The bar has room for the loss; all figures are printed when the stage ends.
+    """
     with _stopped(_bars()) as bars:
         tasks: dict[str, Any] = {}
 
@@ -28,8 +31,11 @@ def stages_bar() -> Iterator[Callable[[str, int, int, Mapping[str, float]], None
             bars.start()  # at the first call, not before: a refusal is printed without a bar
             if stage not in tasks:
                 tasks[stage] = bars.add_task(stage, total=total, remark="")
-            remark = " ".join(f"{name} {value:.4g}" for name, value in figures.items())
-            bars.update(tasks[stage], completed=done, total=total, remark=remark)
+            loss = f"loss {figures['loss']:.4g}" if "loss" in figures else ""
+            bars.update(tasks[stage], completed=done, total=total, remark=loss)
+            if done == total and figures:
+                listed = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+                bars.console.print(f"{stage}: {listed}", highlight=False)
 
         yield told
 

@@ -65,14 +65,21 @@ class EncoderTraining(nn.Module):
         time = torch.from_numpy(random.integers(0, self.episodes.actions.shape[1], size=1024))
         self.encoder.eval()
         figures = {f"val_{name}": float(value) for name, value in self.terms(episode, time).items()}
-        episode = torch.from_numpy(random.choice(self.episodes.validation, size=PROBE_FRAMES))
-        time = torch.from_numpy(random.integers(0, self.episodes.proprio.shape[1], size=PROBE_FRAMES))
-        z = encode_all(self.encoder, self.episodes.pixels[episode, time]).flatten(1)
+        halves = [self._frames(random, half) for half in np.array_split(self.episodes.validation, 2) if len(half)]
         self.encoder.train()
+        z = torch.cat([latents for latents, _ in halves])
         figures["effective_rank"] = effective_rank(z)
         figures["smallest_std"] = float(z.std(dim=0).min())
-        figures["probe_rmse"] = _probe(z, self.episodes.proprio[episode, time])
+        if len(halves) == 2:
+            figures["probe_rmse"] = _probe(*halves)
         return figures
+
+    def _frames(self, random: np.random.Generator, episodes: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Latents (B, F) and proprioception (B, Q) of random frames of some episodes."""
+        episode = torch.from_numpy(random.choice(episodes, size=PROBE_FRAMES // 2))
+        time = torch.from_numpy(random.integers(0, self.episodes.proprio.shape[1], size=PROBE_FRAMES // 2))
+        latents = encode_all(self.encoder, self.episodes.pixels[episode, time]).flatten(1)
+        return latents, self.episodes.proprio[episode, time]
 
 
 @torch.no_grad()
@@ -88,9 +95,11 @@ def effective_rank(z: Tensor) -> float:
     return float(torch.exp(-(share * share.log()).sum()))
 
 
-def _probe(z: Tensor, proprio: Tensor) -> float:
-    """Error of reading proprioception linearly from latents, in its units; fitted on one half, read on the other."""
-    inputs = torch.cat([z, torch.ones(len(z), 1)], dim=1).double()
-    half = len(z) // 2
-    solution = torch.linalg.lstsq(inputs[:half], proprio[:half].double(), driver="gelsd").solution
-    return float((inputs[half:] @ solution - proprio[half:]).square().mean().sqrt())
+def _probe(fitted: tuple[Tensor, Tensor], read: tuple[Tensor, Tensor]) -> float:
+    """Error of reading proprioception linearly from latents, in its units, on other episodes than those fitted on."""
+    solution = torch.linalg.lstsq(_with_bias(fitted[0]), fitted[1].double(), driver="gelsd").solution
+    return float((_with_bias(read[0]) @ solution - read[1]).square().mean().sqrt())
+
+
+def _with_bias(z: Tensor) -> Tensor:
+    return torch.cat([z, torch.ones(len(z), 1)], dim=1).double()
