@@ -1,0 +1,66 @@
+"""Keep a run of the benchmarks: what matters of pytest-benchmark's JSON, and the table of the README.
+
+``python benchmarks/keep.py RAW.json`` writes ``benchmarks/kept.json`` and fills the table.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from jepawm_bench.provenance import machine
+
+HERE = Path(__file__).resolve().parent
+SLOT = re.compile(r"(<!-- table: benchmarks -->\n).*?(<!-- end of table -->)", re.DOTALL)
+COMMAND = "make bench"
+
+
+def kept(raw: dict) -> dict:
+    """Machine, versions, commit and the figures of every benchmark, in seconds; no name of a host."""
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True, check=True)
+    rows = [
+        {"name": one["name"], **{key: one["stats"][key] for key in ("min", "median", "iqr", "rounds")}}
+        for one in raw["benchmarks"]
+    ]
+    return {
+        "command": COMMAND,
+        "commit": head.stdout.strip(),
+        "machine": machine(),
+        "versions": {package: version(package) for package in ("numpy", "torch", "gymnasium")},
+        "rows": rows,
+    }
+
+
+def table(run: dict) -> str:
+    """The Markdown table of a kept run."""
+    place = run["machine"]
+    lines = [
+        f"`{run['command']}` at commit {run['commit'][:10]}, {place['cpu']}, {place['cores']} cores, one thread, "
+        f"torch {run['versions']['torch']}; raw figures in `kept.json`.\n",
+        "| benchmark | median | IQR | rounds |",
+        "|---|--:|--:|--:|",
+    ]
+    lines += [
+        f"| {row['name'].removeprefix('test_')} | {_time(row['median'])} | {_time(row['iqr'])} | {row['rounds']} |"
+        for row in run["rows"]
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _time(seconds: float) -> str:
+    for unit, factor in (("s", 1.0), ("ms", 1e3)):
+        if seconds * factor >= 1.0:
+            return f"{seconds * factor:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} µs"
+
+
+if __name__ == "__main__":
+    run = kept(json.loads(Path(sys.argv[1]).read_text()))
+    (HERE / "kept.json").write_text(json.dumps(run, indent=1) + "\n")
+    page = HERE / "README.md"
+    text = page.read_text()
+    page.write_text(SLOT.sub(lambda match: match.group(1) + table(run) + match.group(2), text))
