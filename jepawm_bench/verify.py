@@ -133,7 +133,14 @@ def verify(
     verdicts: list[Verdict] = []
     if not problems:
         replayed = _spread(claims.records, episodes)
-        verdicts = [_replay(claims, tasks, record, protocol.budget) for record in replayed]
+        env = gymnasium.make(
+            claims.spec.env,
+            obs_type="state",
+            render_mode=None,
+            max_episode_steps=protocol.budget,
+            disable_env_checker=True,
+        )
+        verdicts = [_replay(env, claims, tasks[record.episode], record) for record in replayed]
         if replan:
             planned = _spread(claims.records, replan_episodes)
             verdicts += _plan_again(claims, tasks, planned, protocol.budget, device)
@@ -215,15 +222,9 @@ def _scores(env: Any, states: NDArray[np.float64], goal_state: Sequence[float]) 
         "steps_to_success": main.steps_to_success,
         "final_distance": result.final_distance,
         "min_distance": result.min_distance,
-        "return_": _sparse_return(env, states, goal_state),
+        "return_": float(env.rewards(states[1:], np.asarray(goal_state, dtype=np.float64)).sum()),
         "predicates": result.predicates,
     }
-
-
-def _sparse_return(env: Any, states: NDArray[np.float64], goal_state: Sequence[float]) -> float:
-    """Every environment's reward is 0 on success and else -1, after each step."""
-    met = np.asarray(env.predicates[0].met(env.distances(states[1:], np.asarray(goal_state, dtype=np.float64))))
-    return float(met.sum()) - len(met)
 
 
 def _check_summary(claims: Claims, tasks: Sequence[Task]) -> Iterator[str]:
@@ -235,11 +236,8 @@ def _check_summary(claims: Claims, tasks: Sequence[Task]) -> Iterator[str]:
             yield f"summary.json: {name} does not follow from the episodes."
 
 
-def _replay(claims: Claims, tasks: Sequence[Task], record: EpisodeRecord, budget: int) -> Verdict:
-    env = gymnasium.make(
-        claims.spec.env, obs_type="state", render_mode=None, max_episode_steps=budget, disable_env_checker=True
-    )
-    rollout = Rollout(env, tasks[record.episode])
+def _replay(env: Any, claims: Claims, task: Task, record: EpisodeRecord) -> Verdict:
+    rollout = Rollout(env, task)
     trace = claims.traces[record.episode]
     rollout.execute(trace["actions"])
     states = np.stack(rollout.states)

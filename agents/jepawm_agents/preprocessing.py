@@ -21,5 +21,10 @@ class Preprocessing:
             raise ConfigError(f"image_size={self.image_size} and frameskip={self.frameskip} must be at least 1.")
 
     def model_steps(self, steps_left: int) -> int:
-        """Model steps that fit into the steps left, at least one (jepa-wms ``plan_evaluator.py:132-155``)."""
-        return max(steps_left // self.frameskip, 1)
+        """:func:`model_steps` at this frameskip."""
+        return model_steps(steps_left, self.frameskip)
+
+
+def model_steps(steps_left: int, frameskip: int) -> int:
+    """Model steps that fit into the steps left, at least one (jepa-wms ``plan_evaluator.py:132-155``)."""
+    return max(steps_left // frameskip, 1)

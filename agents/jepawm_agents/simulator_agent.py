@@ -12,6 +12,7 @@ from torch import Tensor
 
 from jepawm_agents.planners.base import Planner
 from jepawm_agents.planners.noise import EpisodeNoise
+from jepawm_agents.preprocessing import model_steps
 from jepawm_bench.agent import Chunk, EpisodeKey
 from jepawm_envs.goal_env import GoalEnv
 
@@ -53,7 +54,7 @@ class TrueSimulatorAgent:
             batch=len(states),
             action_dim=primitive * self.frameskip,
             noise=EpisodeNoise(self._keys, self._replan),
-            horizon=max(steps_left // self.frameskip, 1),
+            horizon=model_steps(steps_left, self.frameskip),
         )
         self._replan += 1
         trace = {name: value.numpy() for name, value in plan.trace._asdict().items()}

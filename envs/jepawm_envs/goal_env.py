@@ -176,7 +176,7 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
         self._state = self.simulate(state, values[None])[0]
         info = self._info()
         terminated = bool(self.terminate_on_success and info["success"])
-        return self._observe(), float(info["success"]) - 1.0, terminated, False, info
+        return self._observe(), float(_sparse(info["success"])), terminated, False, info
 
     def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
         """The current image, (image_size, image_size, 3), or None when made with ``render_mode=None``."""
@@ -187,6 +187,10 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
     def is_success(self, state: ArrayLike, goal_state: ArrayLike) -> bool:
         """Whether the published predicate holds for one state."""
         return bool(self.predicates[0].met(self.distances(state, goal_state)))
+
+    def rewards(self, states: ArrayLike, goal_state: ArrayLike) -> NDArray[np.float64]:
+        """The rewards of steps that ended in states (..., S), (...)."""
+        return _sparse(self.predicates[0].met(self.distances(states, goal_state)))
 
     @property
     def compute_reward(self) -> Callable[[ArrayLike, ArrayLike, Any], Any]:
@@ -200,7 +204,7 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
         return self._sparse_reward
 
     def _sparse_reward(self, achieved_goal: ArrayLike, desired_goal: ArrayLike, info: Any) -> Any:
-        reward = self.predicates[0].met(self.goal_distances(achieved_goal, desired_goal)).astype(np.float64) - 1.0
+        reward = _sparse(self.predicates[0].met(self.goal_distances(achieved_goal, desired_goal)))
         return reward if reward.ndim else float(reward)
 
     # Parts --------------------------------------------------------------------------------------------
@@ -280,6 +284,11 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
         if not np.isfinite(values).all():
             raise InvalidAction(f"An action must be finite numbers, not {values.tolist()}.")
         return values
+
+
+def _sparse(success: ArrayLike) -> NDArray[np.float64]:
+    """0 on success and -1 otherwise."""
+    return np.asarray(success, dtype=np.float64) - 1.0
 
 
 def _choose(name: str, value: object, choices: tuple[str, ...]) -> None:

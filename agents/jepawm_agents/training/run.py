@@ -119,13 +119,14 @@ def _encoder(
     plan: Mapping[str, Any], episodes: Episodes, out: Path, resume: bool, progress: Progress
 ) -> CompactEncoder:
     settings = plan["encoder"]
+    if settings["weights"]:
+        given = build_encoder(settings["model"])
+        load_strictly(given, _read(Path(settings["weights"])))
+        return given.eval()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings["seed"])
         encoder = build_encoder(settings["model"])
         training = EncoderTraining(encoder, episodes, settings)
-    if settings["weights"]:
-        load_strictly(encoder, _read(Path(settings["weights"])))
-        return encoder.eval()
     run_loop(
         "encoder",
         training,
