@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jepawm_envs.goal_env import main_distance
-
 
 @dataclass(frozen=True)
 class PredicateScore:
@@ -59,7 +57,7 @@ def score(env: Any, states: NDArray[np.float64], goal_state: ArrayLike) -> Score
         goal_state: (S,).
     """
     distances = env.distances(states[1:], np.asarray(goal_state, dtype=np.float64))
-    main = np.asarray(distances[main_distance(env)], dtype=np.float64)
+    main = np.asarray(distances[env.main_distance], dtype=np.float64)
     predicates = {rule.id: _read(np.asarray(rule.met(distances)), rule.hold) for rule in env.predicates}
     return Score(predicates, float(main[-1]), float(main.min()))
 

@@ -10,6 +10,7 @@ from jepawm_envs.predicates import Predicate
 class Line:
     """A world on a line; the distance is the state's absolute value."""
 
+    main_distance = "x"
     predicates = (Predicate("line/near", 1, {"x": 1.0}, hold=2), Predicate("line/strict", 1, {"x": 0.1}, hold=2))
 
     def distances(self, states, goal):
