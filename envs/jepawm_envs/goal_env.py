@@ -65,6 +65,8 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
     action_dim: ClassVar[int]
     action_bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     """Of the declared box of actions; whether a step enforces them is the environment's affair."""
+    behaviour_std: ClassVar[float] = 1.0
+    """Deviation of a primitive action in the published data: the unit in which planners without data search."""
     distance_name: ClassVar[str | None] = None
     """The quantity that ``info["distance"]`` shows; the first that the published predicate limits when None."""
     image_channels: int = 3
@@ -418,135 +420,6 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
         if not np.isfinite(values).all():
             raise InvalidAction(f"An action must be finite numbers, not {values.tolist()}.")
         return values
-
-
-def _sparse_reward(self, achieved_goal: ArrayLike, desired_goal: ArrayLike, info: Any) -> Any:
-        reward = _sparse(self.predicates[0].met(self.goal_distances(achieved_goal, desired_goal)))
-        return reward if reward.ndim else float(reward)
-
-    # The running episode ------------------------------------------------------------------------------
-
-    def _begin(self, init: State) -> State:
-        """Begin an episode in ``init``, (S,), and give its first state."""
-        return self.start(init)
-
-    def _advance(self, action: NDArray[np.float64]) -> State:
-        """The state after one more action, (A,)."""
-        return self.simulate(self._current(), action[None])[0]
-
-    def _catch_up(self) -> None:
-        """Bring the live simulator of a copy to the present by replaying the episode."""
-        if self._copied:
-            init, *actions = self._history
-            self._begin(init)
-            for action in actions:
-                self._advance(action)
-            self._copied = False
-
-    def _forget_simulator(self, attributes: dict[str, Any]) -> None:
-        """Take out of ``attributes`` whatever belongs to the live simulator and cannot be copied."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        attributes = {**self.__dict__, "_history": list(self._history), "_copied": self.has_hidden_state}
-        self._forget_simulator(attributes)
-        return attributes
-
-    # Parts --------------------------------------------------------------------------------------------
-
-    def _resolve_factors(self, requested: factor_values.Request, seed: int) -> dict[str, Any]:
-        table = type(self).factors
-        values = factor_values.resolve(table, self._factor_request, seed)
-        for name in requested if isinstance(requested, Mapping) else ():
-            values.pop(name, None)  # a default that is asked for is not in what resolve() gives
-        return {**values, **factor_values.resolve(table, requested, seed)}
-
-    def _current(self) -> State:
-        if self._state is None:
-            raise EnvError("The environment has no state yet; call reset() first.")
-        return self._state
-
-    def _observation_space(self) -> spaces.Dict:
-        def box(view: Callable[[State], NDArray[np.float32]], bounds: Any) -> spaces.Box:
-            low, high = bounds or (view(np.asarray(bound, np.float64)) for bound in self.state_bounds)
-            return spaces.Box(np.asarray(low, np.float32), np.asarray(high, np.float32), dtype=np.float32)
-
-        if self.obs_type == "state":
-            goal = box(self.achieved, self.goal_bounds)
-            observation = box(self.observe_state, self.observation_bounds)
-            return spaces.Dict({"observation": observation, "achieved_goal": goal, "desired_goal": goal})
-        image = spaces.Box(0, 255, (self.image_size, self.image_size, self.image_channels), np.uint8)
-        proprio = box(self.proprio, self.proprio_bounds)
-        return spaces.Dict({"pixels": image, "goal_pixels": image, "proprio": proprio, "goal_proprio": proprio})
-
-    def _observe(self) -> Observation:
-        state, goal = self.state, self.goal_state
-        if self.obs_type == "state":
-            return {
-                "observation": self.observe_state(state),
-                "achieved_goal": self.achieved(state),
-                "desired_goal": self.achieved(goal),
-            }
-        factors = self._factors
-        return LazyDict(
-            pixels=Lazy(lambda: self._picture(state, factors)),
-            goal_pixels=Lazy(lambda: self._goal_picture(goal, factors)),
-            proprio=self.proprio(state),
-            goal_proprio=self.proprio(goal),
-        )
-
-    def _picture(self, state: State, factors: dict[str, Any]) -> NDArray[np.uint8]:
-        """What is shown of a state of the episode that had these factors."""
-        now, self._factors = self._factors, factors
-        try:
-            return self.observe_pixels(state, self.image_size)
-        finally:
-            self._factors = now
-
-    def _goal_picture(self, goal: State, factors: dict[str, Any]) -> NDArray[np.uint8]:
-        earlier = factors is not self._factors or self._goal is None or not np.array_equal(goal, self._goal)
-        if earlier:  # an observation of an earlier episode
-            return self._picture(goal, factors)
-        if self._goal_image is None:
-            self._goal_image = self._picture(goal, factors)
-        return self._goal_image.copy()
-
-    def _info(self) -> dict[str, Any]:
-        state, goal = self.state, self.goal_state
-        distances = self.distances(state, goal)
-        success = bool(self.predicates[0].met(distances))
-        return {
-            "success": success,
-            "is_success": success,
-            "distance": float(distances[self.main_distance]),
-            "state": state,
-            "goal_state": goal,
-        }
-
-    def _read_state(self, given: Any, name: str) -> State:
-        """A state that the user gave, checked; ``name`` is for messages."""
-        state = np.array(given, dtype=np.float64)
-        if state.shape != (self.state_dim,) or not np.isfinite(state).all():
-            raise InvalidState(
-                f"{name} must be {self.state_dim} finite numbers, but has shape {state.shape}: {state.tolist()}."
-            )
-        try:
-            self.check_state(state)
-        except InvalidState as problem:
-            raise InvalidState(f"{name} {state.tolist()} is not possible: {problem}") from None
-        return state
-
-    def _read_action(self, action: ArrayLike) -> NDArray[np.float64]:
-        values = np.asarray(action, dtype=np.float64)
-        if values.shape != (self.action_dim,):
-            raise InvalidAction(f"An action has shape ({self.action_dim},) here, not {values.shape}.")
-        if not np.isfinite(values).all():
-            raise InvalidAction(f"An action must be finite numbers, not {values.tolist()}.")
-        return values
-
-
-def main_distance(env: GoalEnv) -> str:
-    """Name of the quantity that stands for all in records and in ``info["distance"]``."""
-    return env.distance_name or next(iter(env.predicates[0].limits))
 
 
 def _sparse(success: ArrayLike) -> NDArray[np.float64]:

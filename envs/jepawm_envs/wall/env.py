@@ -68,6 +68,7 @@ class WallEnv(GoalEnv):
     state_dim: ClassVar[int] = 2
     state_bounds = ((0.0, 0.0), (float(physics.ROOM.size), float(physics.ROOM.size)))
     action_dim: ClassVar[int] = 2
+    behaviour_std: ClassVar[float] = 0.75
 
     def sample_states(self, seed: int) -> tuple[State, State]:
         """Start and goal that belong to ``seed`` (``wall.py:135-154``)."""
