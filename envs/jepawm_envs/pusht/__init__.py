@@ -1,0 +1,1 @@
+"""The Push-T task: block shapes, physics, drawing, scripted pushers and the environment."""
