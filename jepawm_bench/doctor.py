@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 from jepawm_bench import provenance
 from jepawm_bench.errors import BenchError, MissingExtra
-from jepawm_bench.protocols import PROTOCOLS, SPLITS
+from jepawm_bench.protocols import SPLITS, all_protocols
 
 OK, MISSING, FAILED = "ok", "missing", "failed"
 
@@ -54,7 +54,7 @@ def _packages() -> Iterator[Finding]:
 def _manifests() -> Iterator[Finding]:
     from jepawm_bench.manifests import manifest_name, packaged_manifest
 
-    for protocol in PROTOCOLS:
+    for protocol in all_protocols():
         for split in SPLITS if protocol.frozen else ():
             name = manifest_name(protocol, split)
             try:
@@ -85,7 +85,7 @@ def _agents() -> Iterator[Finding]:
     for owner, problem in registry.broken.items():
         yield Finding(f"agents of {owner}", FAILED, problem)
     agents = [card for card in registry.cards.values() if card.kind == "agent" and card.default_env]
-    yield _tiny_episode("random", PROTOCOLS[0].env_id)
+    yield _tiny_episode("random", "JepaWM/Wall-v0")
     if agents:
         yield _tiny_episode(agents[0].name, str(agents[0].default_env))
 

@@ -31,7 +31,7 @@ def write_films(result: RunResult, number: int) -> list[Path]:
     """
     if result.path is None:
         raise BenchError("A run without a folder has no place for films; give evaluate() a folder with out=.")
-    env: Any = gymnasium.make(result.summary["env"], disable_env_checker=True).unwrapped
+    env: Any = gymnasium.make(result.summary["env"], image_size=SIZE, disable_env_checker=True).unwrapped
     paths = []
     for record in result.records[:number]:
         path = result.path / "videos" / f"{record.episode:05d}.gif"
@@ -42,10 +42,16 @@ def write_films(result: RunResult, number: int) -> list[Path]:
 
 
 def film(env: Any, record: EpisodeRecord, trace: Trace) -> list[NDArray[np.uint8]]:
-    """One frame (224, 452, 3) for every recorded state: the state, a grey gap, the goal."""
+    """One frame (224, 452, 3) for every state of the replayed episode: the state, a grey gap, the goal."""
     gap = np.full((SIZE, GAP, 3), 128, dtype=np.uint8)
-    goal = env.draw(np.array(record.goal_state), SIZE)
-    return [np.concatenate([env.draw(state, SIZE), gap, goal], axis=1) for state in trace["states"]]
+    options = {"init_state": np.array(record.init_state), "goal_state": np.array(record.goal_state)}
+    env.reset(seed=record.seed, options=options)
+    goal = env.draw(env.goal_state, SIZE)
+    pictures = [env.render()]
+    for action in trace["actions"]:
+        env.step(action)
+        pictures.append(env.render())
+    return [np.concatenate([picture, gap, goal], axis=1) for picture in pictures]
 
 
 def _write_gif(path: Path, frames: list[NDArray[np.uint8]]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jepawm_bench.leaderboard import REFERENCE, Row, ranks
-from jepawm_bench.protocols import PROTOCOLS, short_name
+from jepawm_bench.protocols import find_protocol, short_name
 
 COLUMNS = (
     "rank", "agent", "variant", "kind", "n", "success %", "95 % interval", "any time %", "strict %",
@@ -56,7 +56,7 @@ def page(env_id: str, by_protocol: dict[str, list[Row]], root: Path) -> str:
 
 def _summary(env_id: str, protocol: str) -> list[str]:
     name = protocol.partition(" ")[0]
-    return [entry.summary for entry in PROTOCOLS if (entry.name, entry.env_id) == (name, env_id)]
+    return [find_protocol(name, env_id).summary]
 
 
 def _table(rows: Sequence[Row], root: Path) -> str:

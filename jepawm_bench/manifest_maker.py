@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from jepawm_bench.difficulty import BINS, walk
+from jepawm_bench.difficulty import bins
 from jepawm_bench.errors import BenchError
 from jepawm_bench.manifests import FORMAT, Manifest, manifest_name
 from jepawm_bench.protocols import SPLITS, Protocol
 from jepawm_bench.scoring import predicates_json
 from jepawm_bench.suggest import unknown
 from jepawm_bench.tasks import Task, make_world, sample_task
+from jepawm_envs.goal_sources import follow
 
 FIRST_SEED = {"dev": 100_000, "test": 200_000}
 VERSION = 1
@@ -38,12 +39,12 @@ def make_manifest(
     env, wanted = make_world(protocol.env_id), count or protocol.episodes
     attrition: Counter[str] = Counter()
     tasks: list[Task] = []
-    seed = FIRST_SEED[split]
+    seed = first = first_seed(protocol, split)
     while len(tasks) < wanted:
-        if seed - FIRST_SEED[split] >= 50 * wanted:
+        if seed - first >= 50 * wanted:
             raise BenchError(f"Only {len(tasks)} of {50 * wanted} candidates are usable tasks: {dict(attrition)}.")
         task = sample_task(env, protocol, len(tasks), seed)
-        reason = refusal(env, task, protocol.budget)
+        reason = refusal(env, task, protocol)
         attrition[reason or "accepted"] += 1
         if reason is None:
             tasks.append(task)
@@ -52,20 +53,30 @@ def make_manifest(
     return Manifest(_header(env, protocol, split, seed, attrition, tasks), tuple(tasks))
 
 
-def refusal(env: Any, task: Task, budget: int) -> str | None:
+def first_seed(protocol: Protocol, split: str) -> int:
+    """Where a split's candidates begin: far from the other split's, or at its place in a published list."""
+    if protocol.goal_source == "official":
+        return {"test": 0, "dev": protocol.episodes}[split]
+    return FIRST_SEED[split]
+
+
+def refusal(env: Any, task: Task, protocol: Protocol) -> str | None:
     """Why a candidate is no task: solved at the start, or not reached by the oracle; None when it is one."""
-    goal = env.distances(task.init_state, task.goal_state)
-    if any(bool(predicate.met(goal)) for predicate in env.predicates):
+    if protocol.oracle_meets == "nothing":
+        return None
+    init, goal = np.array(task.init_state), np.array(task.goal_state)
+    path = env.trace(follow(env, env.expert_action, init, goal, protocol.budget))
+    start, end = (env.distances(state, goal) for state in (path[0], path[-1]))
+    if any(bool(predicate.met(start)) for predicate in env.predicates):
         return "solved_at_start"
-    end = walk(env, env.expert_action, np.array(task.init_state), np.array(task.goal_state), budget)[-1]
-    reached = env.distances(end, task.goal_state)
-    return None if all(bool(predicate.met(reached)) for predicate in env.predicates) else "not_reached_by_oracle"
+    wanted = env.predicates if protocol.oracle_meets == "every predicate" else env.predicates[:1]
+    return None if all(bool(predicate.met(end)) for predicate in wanted) else "not_reached_by_oracle"
 
 
 def _header(
     env: Any, protocol: Protocol, split: str, end_seed: int, attrition: Counter[str], tasks: list[Task]
 ) -> dict[str, Any]:
-    bins = Counter(task.bin for task in tasks)
+    found = Counter(task.bin for task in tasks)
     return {
         "format": FORMAT,
         "name": manifest_name(protocol, split),
@@ -81,10 +92,21 @@ def _header(
             "not_reached_by_oracle": attrition["not_reached_by_oracle"],
             "accepted": attrition["accepted"],
         },
-        "bins": {name: bins[name] for name in BINS},
-        "generator": {
-            "seeds": [FIRST_SEED[split], end_seed],
-            "rule": "sample_states(seed) for consecutive seeds (last one excluded); kept when no predicate holds at "
-            "the start and every predicate holds after the oracle's last step within the budget",
-        },
+        "bins": {name: found[name] for name in bins(protocol)},
+        "generator": {"seeds": [first_seed(protocol, split), end_seed], "rule": _rule(protocol)},
     }
+
+
+def _rule(protocol: Protocol) -> str:
+    """How the tasks were chosen, in words."""
+    if protocol.oracle_meets == "nothing":
+        return "consecutive entries of the published task list (last one excluded), all kept"
+    drawn = (
+        "sample_states(seed)"
+        if protocol.goal_source == "random_state"
+        else f"goal source {protocol.goal_source}, {protocol.goal_steps} steps,"
+    )
+    return (
+        f"{drawn} for consecutive seeds (last one excluded); kept when no predicate holds at the start and "
+        f"{protocol.oracle_meets} holds after the oracle's last step within the budget"
+    )

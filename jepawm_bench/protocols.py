@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Any
 
 from jepawm_bench.errors import UsageError
 from jepawm_bench.suggest import unknown
@@ -17,6 +19,7 @@ class Protocol:
 
     name: str
     env_id: str
+    """An id, or in :data:`PROTOCOLS` a pattern that stands for several."""
     budget: int
     """Environment steps of an episode; an episode never ends earlier."""
     episodes: int
@@ -25,36 +28,89 @@ class Protocol:
     source: str
     """Where tasks come from: ``sampler`` (the environment's, by the published seed rule) or ``manifest``."""
     summary: str
-    detour_limit: float = 0.0
-    """Length of a way minus the straight distance that separates short from long detours, in state units."""
+    goal_source: str = "random_state"
+    """How start and goal are found, see :mod:`jepawm_envs.goal_sources`."""
+    goal_steps: int = 30
+    """Environment steps between start and goal, for the goal sources that act."""
+    hard_from: tuple[str, float] | None = None
+    """The measure of difficulty, and the value, that separates short from long tasks: ``detour`` is the length of a
+    way minus the straight distance, everything else an entry of the environment's ``difficulty``."""
+    oracle_meets: str = "every predicate"
+    """What a task of a manifest needs at the oracle's end, ``every predicate`` or ``the published predicate``; or
+    ``nothing``, for published task lists."""
 
     @property
     def frozen(self) -> bool:
         """Whether the tasks are a manifest, the same for every seed."""
         return self.source == "manifest"
 
+    def covers(self, env_id: str) -> bool:
+        """Whether this is a protocol for an environment."""
+        return fnmatchcase(env_id, self.env_id)
+
+
+def _paper(env_id: str, summary: str, **settings: Any) -> Protocol:
+    return Protocol("paper", env_id, default_seed=1, summary=summary, **{"source": "sampler", **settings})
+
+
+def _standard(env_id: str, budget: int, **settings: Any) -> Protocol:
+    summary = f"Frozen tasks, closed loop within {budget} steps, every predicate scored, results by difficulty."
+    asked = {"episodes": 200, "source": "manifest", **settings}
+    return Protocol("standard", env_id, budget=budget, default_seed=1, summary=summary, **asked)
+
+
+DETOUR = ("detour", 10.0)
 
 PROTOCOLS: tuple[Protocol, ...] = (
-    Protocol(
-        "paper",
+    _paper(
         "JepaWM/Wall-v0",
+        "As published: random start and goal, one open-loop plan of 6 x 5 steps, success at the end.",
         budget=30,
         episodes=96,
-        default_seed=1,
-        source="sampler",
-        summary="As published: random start and goal, one open-loop plan of 6 x 5 steps, success at the end.",
-        detour_limit=10.0,
+        hard_from=DETOUR,
     ),
-    Protocol(
-        "standard",
-        "JepaWM/Wall-v0",
-        budget=60,
-        episodes=200,
-        default_seed=1,
+    _standard("JepaWM/Wall-v0", 60, hard_from=DETOUR),
+    _paper(
+        "JepaWM/TwoRooms-v0",
+        "As published by EB-JEPA: its 20 tasks, replanning at every one of 200 steps, success at the end.",
+        budget=200,
+        episodes=20,
         source="manifest",
-        summary="Frozen tasks, closed loop within 60 steps, every predicate scored, results by difficulty.",
-        detour_limit=10.0,
+        goal_source="official",
+        oracle_meets="nothing",
+        hard_from=DETOUR,
     ),
+    _standard("JepaWM/TwoRooms-v0", 100, hard_from=DETOUR),
+    _paper(
+        "JepaWM/PointMaze*-v0",
+        "As published: random start and goal, one open-loop plan of 6 x 5 steps, success at the end.",
+        budget=30,
+        episodes=96,
+        hard_from=("detour", 0.5),
+    ),
+    _standard("JepaWM/PointMaze*-v0", 60, hard_from=("detour", 0.5)),
+    _paper(
+        "JepaWM/PushT-v0",
+        "As published: goals are the end of 30 recorded actions, one open-loop plan of 6 x 5 steps, success at the "
+        "end; the recordings are this suite's scripted pushes.",
+        budget=30,
+        episodes=96,
+        goal_source="dset",
+        hard_from=("block", 50.0),
+    ),
+    _standard(
+        "JepaWM/PushT-v0", 60, goal_source="dset", hard_from=("block", 50.0), oracle_meets="the published predicate"
+    ),
+    _paper(
+        "JepaWM/Metaworld*-v0",
+        "As published: goals are where the expert ends, plans of 6 x 5 steps of which half is executed, success at "
+        "the end of 100 steps, the first of them a warm-up.",
+        budget=99,
+        episodes=48,
+        goal_source="expert",
+        goal_steps=100,
+    ),
+    _standard("JepaWM/Metaworld*-v0", 150, episodes=50, goal_source="expert", goal_steps=100),
 )
 
 
@@ -67,10 +123,19 @@ def find_protocol(name: str, env_id: str) -> Protocol:
     names = {protocol.name for protocol in PROTOCOLS}
     if name not in names:
         raise unknown("protocol", name, names)
-    envs = {protocol.env_id: protocol for protocol in PROTOCOLS if protocol.name == name}
-    if env_id not in envs:
-        raise UsageError(f"Protocol {name!r} is not defined for {env_id}; it is for {', '.join(sorted(envs))}.")
-    return envs[env_id]
+    same_name = [protocol for protocol in PROTOCOLS if protocol.name == name]
+    for protocol in same_name:
+        if protocol.covers(env_id):
+            return replace(protocol, env_id=env_id)
+    known = ", ".join(sorted(protocol.env_id for protocol in same_name))
+    raise UsageError(f"Protocol {name!r} is not defined for {env_id}; it is for {known}.")
+
+
+def all_protocols() -> list[Protocol]:
+    """Every protocol of every registered environment."""
+    from jepawm_envs.registration import ENVIRONMENTS
+
+    return [replace(entry, env_id=env_id) for env_id in ENVIRONMENTS for entry in PROTOCOLS if entry.covers(env_id)]
 
 
 def find_env(name: str) -> str:

@@ -31,8 +31,10 @@ class Rollout:
         self.env, self.task = env, task
         options = {"init_state": np.array(task.init_state), "goal_state": np.array(task.goal_state)}
         self.observation, info = env.reset(seed=task.seed, options=options)
-        self.states: list[NDArray[np.float64]] = [np.array(info["state"], dtype=np.float64)]
-        """T + 1 of them, (S,), the start first."""
+        self.state = np.array(info["state"], dtype=np.float64)
+        """The current state, (S,)."""
+        self.states: list[NDArray[Any]] = [env.unwrapped.trace(self.state)]
+        """What is recorded of the states, T + 1 of them, the start first."""
         self.goal_state = np.array(info["goal_state"], dtype=np.float64)
         self.actions: list[NDArray[np.float64]] = []
         """T of them, (A,)."""
@@ -49,7 +51,8 @@ class Rollout:
         """Step through a chunk (T, A). Images in between are never drawn, since nobody reads them."""
         for action in actions:
             self.observation, reward, _, _, info = self.env.step(action)
-            self.states.append(np.array(info["state"], dtype=np.float64))
+            self.state = np.array(info["state"], dtype=np.float64)
+            self.states.append(self.env.unwrapped.trace(self.state))
             self.actions.append(action)
             self.reward += float(reward)
 
@@ -96,7 +99,7 @@ def _look(agent: Agent, rollouts: Sequence[Rollout]) -> dict[str, NDArray[Any]]:
     """Current observations stacked on axis 0; here images are drawn."""
     view = {key: np.stack([rollout.observation[key] for rollout in rollouts]) for key in rollouts[0].observation}
     if agent.obs_type == "state":
-        view["state"] = np.stack([rollout.states[-1] for rollout in rollouts])
+        view["state"] = np.stack([rollout.state for rollout in rollouts])
         view["goal_state"] = np.stack([rollout.goal_state for rollout in rollouts])
     return view
 

@@ -93,7 +93,7 @@ def resolve(
         split=split if found.frozen else None,
         seed=found.default_seed if seed is None else seed,
         episodes=found.episodes if episodes is None else episodes,
-        settings=merge(for_protocol(card.variants[variant], found.name), overrides),
+        settings=merge(for_protocol(card.variants[variant], found.name, env_id), overrides),
         overrides=overrides,
         weights=weights,
     )

@@ -6,6 +6,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 from jepawm_bench.errors import UsageError
@@ -54,10 +55,18 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def for_protocol(settings: Mapping[str, Any], protocol: str) -> dict[str, Any]:
-    """A variant's settings for one protocol: its table ``protocols.<name>`` merged over the rest."""
-    common = {key: value for key, value in settings.items() if key != "protocols"}
-    return merge(common, settings.get("protocols", {}).get(protocol, {}))
+def for_protocol(settings: Mapping[str, Any], protocol: str, env_id: str = "") -> dict[str, Any]:
+    """A variant's settings for one protocol and environment.
+
+    Its table ``protocols.<name>`` is merged over the rest, then those of its tables ``envs.<pattern>`` that match,
+    in order; these may have tables ``protocols.<name>`` of their own.
+    """
+    chosen = {key: value for key, value in settings.items() if key not in ("protocols", "envs")}
+    chosen = merge(chosen, settings.get("protocols", {}).get(protocol, {}))
+    for pattern, table in settings.get("envs", {}).items():
+        if fnmatchcase(env_id, pattern):
+            chosen = merge(chosen, for_protocol(table, protocol))
+    return chosen
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -45,16 +45,18 @@ class Task:
 
 
 def sample_task(env: Any, protocol: Protocol, index: int, seed: int) -> Task:
-    """The task that the environment's sampler gives for ``seed``."""
-    init, goal = env.sample_states(seed)
+    """The task that the protocol's goal source gives for ``seed``."""
+    from jepawm_envs.goal_sources import draw_task
+
+    drawn = draw_task(env, protocol.goal_source, seed, steps=protocol.goal_steps)
     return Task(
         index=index,
         env_id=protocol.env_id,
-        init_state=tuple(init.tolist()),
-        goal_state=tuple(goal.tolist()),
+        init_state=tuple(drawn.init.tolist()),
+        goal_state=tuple(drawn.goal.tolist()),
         seed=seed,
-        provenance="random_state",
-        difficulty=difficulty(env, init, goal, budget=protocol.budget, detour_limit=protocol.detour_limit),
+        provenance=drawn.provenance,
+        difficulty=difficulty(env, drawn.init, drawn.goal, protocol),
     )
 
 

@@ -24,9 +24,6 @@ from jepawm_bench.registry import load_registry, make_agent
 from jepawm_bench.run_spec import resolve
 from jepawm_envs.goal_env import GoalEnv
 
-ACTION_STD = 0.75
-"""Deviation of the published Wall and similar data's actions; the true simulator has no data of its own."""
-
 
 def load_agent(name: str, weights: str | Path | None = None, device: str = "cpu") -> Agent:
     """Load an agent by name, ``name`` or ``name@variant``, with its settings for protocol ``paper``.
@@ -84,7 +81,7 @@ def true_simulator_agent(request: AgentRequest) -> TrueSimulatorAgent:
     env = gymnasium.make(request.env_id, obs_type="state").unwrapped
     if not isinstance(env, GoalEnv):
         raise ConfigError(f"{request.env_id} has no simulator that agent true_simulator can plan with.")
-    return TrueSimulatorAgent(env, planner, frameskip=env.frameskip, action_std=ACTION_STD)
+    return TrueSimulatorAgent(env, planner, frameskip=env.frameskip, action_std=env.behaviour_std)
 
 
 def _planner(settings: dict[str, Any]) -> Planner:

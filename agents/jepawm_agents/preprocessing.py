@@ -26,5 +26,8 @@ class Preprocessing:
 
 
 def model_steps(steps_left: int, frameskip: int) -> int:
-    """Model steps that fit into the steps left, at least one (jepa-wms ``plan_evaluator.py:132-155``)."""
-    return max(steps_left // frameskip, 1)
+    """Model steps to plan for the environment steps left, at least one (jepa-wms ``plan_evaluator.py:132-155``).
+
+    As published one step more than is left counts, so that the last plan may end one step after the episode.
+    """
+    return max((steps_left + 1) // frameskip, 1)

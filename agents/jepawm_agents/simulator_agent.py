@@ -20,7 +20,7 @@ Observation = Mapping[str, NDArray[Any]]
 
 
 class TrueSimulatorAgent:
-    """Plans on true dynamics; the cost is the squared distance of the last state's goal part to the goal.
+    """Plans on true dynamics; the cost is the environment's ``planning_cost`` of the last state.
 
     Args:
         env: an environment whose ``simulate`` is the world model.
@@ -63,11 +63,10 @@ class TrueSimulatorAgent:
     def _costs(self, states: NDArray[np.float64], actions: Tensor) -> Tensor:
         """Costs (E, N) of candidates (E, N, H, A)."""
         rows = []
-        goals = self.env.achieved(self._goals).astype(np.float64)
-        for state, goal, candidates in zip(states, goals, actions, strict=True):
+        for state, goal, candidates in zip(states, self._goals, actions, strict=True):
             sequences = self._primitive(candidates).reshape(len(candidates), -1, self.env.action_dim)
             ends = self.env.simulate(np.broadcast_to(state, (len(candidates), len(state))), sequences)[:, -1]
-            rows.append(np.square(self.env.achieved(ends).astype(np.float64) - goal).sum(axis=-1))
+            rows.append(self.env.planning_cost(ends, goal))
         return torch.from_numpy(np.stack(rows).astype(np.float32))
 
     def _primitive(self, actions: Tensor) -> NDArray[np.float64]:

@@ -73,6 +73,8 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
     """Of ``pixels`` observations."""
     factors: ClassVar[tuple[Factor, ...]] = ()
     """What can differ from the published world, off by default."""
+    records_part_of_state: ClassVar[bool] = False
+    """Whether :meth:`trace` gives less than the state."""
     has_hidden_state: ClassVar[bool] = False
     """Whether the simulator remembers more than the state (contacts, warm starts). Then :meth:`_begin` and
     :meth:`_advance` keep a live simulator, and copies of the environment are brought up by replaying the episode."""

@@ -98,3 +98,14 @@ def test_a_protocol_table_lies_over_the_rest():
     assert for_protocol(settings, "paper") == {"planner": {"m": 6, "n": 3}}
     assert for_protocol(settings, "standard") == {"planner": {"m": 3, "n": 3}}
     assert flatten(for_protocol(settings, "standard")) == {"planner.m": 3, "planner.n": 3}
+
+
+def test_tables_of_environments_lie_over_those_of_protocols():
+    settings = {
+        "planner": {"n": 300, "m": 6},
+        "protocols": {"standard": {"planner": {"m": 3}}},
+        "envs": {"JepaWM/Meta*": {"planner": {"n": 8}, "protocols": {"standard": {"planner": {"m": 1}}}}},
+    }
+    assert for_protocol(settings, "paper", "JepaWM/Wall-v0") == {"planner": {"n": 300, "m": 6}}
+    assert for_protocol(settings, "paper", "JepaWM/MetaX-v0") == {"planner": {"n": 8, "m": 6}}
+    assert for_protocol(settings, "standard", "JepaWM/MetaX-v0") == {"planner": {"n": 8, "m": 1}}

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from jepawm_bench.canonical import canonical_json
-from jepawm_bench.difficulty import walk
 from jepawm_bench.errors import BenchError, DamagedManifest, UsageError
 from jepawm_bench.manifest_maker import make_manifest, refusal
 from jepawm_bench.manifests import load_manifest, packaged_manifest
-from jepawm_bench.protocols import PROTOCOLS, find_protocol, short_name
+from jepawm_bench.protocols import all_protocols, find_protocol, short_name
 from jepawm_bench.task_lists import load_tasks, published_seed
 from jepawm_bench.tasks import Task, make_world, tasks_hash
+from jepawm_envs.goal_sources import follow
 
 PAPER = find_protocol("paper", "JepaWM/Wall-v0")
 STANDARD = find_protocol("standard", "JepaWM/Wall-v0")
-FROZEN = [protocol for protocol in PROTOCOLS if protocol.frozen]
+FROZEN = [protocol for protocol in all_protocols() if protocol.frozen]
 
 
 def tasks_of(protocol, episodes, seed=1, split="test"):
@@ -65,7 +65,7 @@ def test_every_frozen_task_is_open_at_the_start_and_solved_by_the_oracle(protoco
     env = make_world(protocol.env_id)
     assert len(manifest.tasks) == 200
     assert [task.index for task in manifest.tasks] == list(range(200))
-    assert [refusal(env, task, protocol.budget) for task in manifest.tasks] == [None] * 200
+    assert [refusal(env, task, protocol) for task in manifest.tasks] == [None] * 200
 
 
 @pytest.mark.parametrize("split", ["dev", "test"])
@@ -84,7 +84,7 @@ def test_the_straight_bin_is_what_a_straight_line_solves():
     env = make_world("JepaWM/Wall-v0")
     for task in packaged_manifest(STANDARD, "test").tasks[:40]:
         goal = np.array(task.goal_state)
-        end = walk(env, env.straight_line_action, np.array(task.init_state), goal, STANDARD.budget)[-1]
+        end = follow(env, env.straight_line_action, np.array(task.init_state), goal, STANDARD.budget)[-1]
         assert env.is_success(end, goal) == (task.bin == "straight")
 
 
