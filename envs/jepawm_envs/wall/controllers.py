@@ -15,19 +15,26 @@ CLEARANCE = 1.5
 """Pixels by which the oracle's waypoints lie outside the wall, so that no step touches a face."""
 
 
-def straight_line_action(state: ArrayLike, goal: ArrayLike) -> NDArray[np.float64]:
+def straight_line_action(
+    state: ArrayLike, goal: ArrayLike, pixels_per_action: float = PIXELS_PER_ACTION
+) -> NDArray[np.float64]:
     """The action that walks straight at the goal, (2,)."""
-    return _towards(np.asarray(state, np.float64), np.asarray(goal, np.float64))
+    return _towards(np.asarray(state, np.float64), np.asarray(goal, np.float64), pixels_per_action)
 
 
 def expert_action(state: ArrayLike, goal: ArrayLike, room: Room = ROOM) -> NDArray[np.float64]:
     """The action of a walker that uses the door, (2,)."""
     state, goal = np.asarray(state, np.float64), np.asarray(goal, np.float64)
-    return _towards(state, next_waypoint(state, goal, room))
+    return _towards(state, next_waypoint(state, goal, room), PIXELS_PER_ACTION)
 
 
-def next_waypoint(state: NDArray[np.float64], goal: NDArray[np.float64], room: Room = ROOM) -> NDArray[np.float64]:
-    """Where to walk next: the near side of the door, its far side, or the goal."""
+def next_waypoint(
+    state: NDArray[np.float64],
+    goal: NDArray[np.float64],
+    room: Room = ROOM,
+    stride: float = PIXELS_PER_ACTION * MAX_STEP,
+) -> NDArray[np.float64]:
+    """Where to walk next: the near side of the door, its far side, or the goal; ``stride`` is the longest step, px."""
     left, right = (float(face) for face in room.wall_faces)
     middle = np.float64(room.door_y)
     rightwards = goal[0] > room.wall_x
@@ -38,7 +45,7 @@ def next_waypoint(state: NDArray[np.float64], goal: NDArray[np.float64], room: R
         return goal
     ahead_of_door = state[0] < entrance[0] if rightwards else state[0] > entrance[0]
     in_line = abs(state[1] - middle) < room.door_half_height - 1
-    if in_line and not (ahead_of_door and np.hypot(*(entrance - state)) > PIXELS_PER_ACTION * MAX_STEP):
+    if in_line and not (ahead_of_door and np.hypot(*(entrance - state)) > stride):
         return exit_
     return entrance
 
@@ -59,7 +66,9 @@ def path_length(start: ArrayLike, goal: ArrayLike, room: Room = ROOM) -> float:
     return float((to_left[:, None] + through + from_right).min())
 
 
-def _towards(position: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
-    action = (target - position) / PIXELS_PER_ACTION
+def _towards(
+    position: NDArray[np.float64], target: NDArray[np.float64], pixels_per_action: float
+) -> NDArray[np.float64]:
+    action = (target - position) / pixels_per_action
     length = np.hypot(*action)
     return action if length <= MAX_STEP else action * (MAX_STEP / length)

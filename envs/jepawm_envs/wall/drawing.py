@@ -5,6 +5,7 @@ Facts: jepa-wms ``wall_env/envs/wall.py:54-66, 229-280`` and ``wall_gym_wrap.py:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -16,36 +17,85 @@ from jepawm_envs.wall.physics import ROOM, Room
 PAPER_SIZE = 224  # the reference resizes its 65-pixel canvas to this, whatever size it is asked for
 
 
-def draw(positions: NDArray[np.floating], size: int = PAPER_SIZE, room: Room = ROOM) -> NDArray[np.uint8]:
+Color = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Colors:
+    """RGB of what is drawn, 0 to 255."""
+
+    dot: Color = (255, 0, 0)
+    wall: Color = (0, 0, 0)
+    floor: Color = (255, 255, 255)
+
+
+COLORS = Colors()
+
+
+def draw(
+    positions: NDArray[np.floating], size: int = PAPER_SIZE, room: Room = ROOM, colors: Colors = COLORS
+) -> NDArray[np.uint8]:
     """Draw one image a dot.
 
     Args:
         positions: (..., 2), pixels of the 65-pixel canvas.
         size: height and width of the images.
         room: the layout.
+        colors: of dot, wall and floor.
 
     Returns:
         RGB images, (..., size, size, 3), uint8.
     """
     positions = np.asarray(positions, dtype=np.float64)
     lead = positions.shape[:-1]
-    dot = _dot(positions.reshape(-1, 2), room)
-    walls = wall_mask(room)
-    floor = np.float32(255.0) - np.floor(np.float32(255.0) * dot)
-    green_blue = np.where(walls, np.float32(0.0), floor)
-    images = np.empty((len(dot), size, size, 3), dtype=np.uint8)
-    images[..., 0] = _red(size, room)
-    images[..., 1] = images[..., 2] = _resize(green_blue, size)
+    images = paint(_dot(positions.reshape(-1, 2), room), wall_mask(room), size, colors)
     return images.reshape(*lead, size, size, 3)
 
 
+def paint(dot: NDArray[np.float32], walls: NDArray[np.bool_], size: int, colors: Colors = COLORS) -> NDArray[np.uint8]:
+    """Lay a dot on the floor, the walls over both, and resize.
+
+    Args:
+        dot: how much of the dot every pixel shows, (B, 65, 65), 0 to 1.
+        walls: where the walls are, (65, 65) or (B, 65, 65).
+        size: height and width of the images.
+        colors: of dot, wall and floor.
+
+    Returns:
+        RGB images, (B, size, size, 3).
+    """
+    images = np.empty((len(dot), size, size, 3), dtype=np.uint8)
+    drawn: dict[tuple[int, int, int], NDArray[np.uint8]] = {}  # channels alike are drawn once
+    for channel, levels in enumerate(zip(colors.dot, colors.wall, colors.floor, strict=True)):
+        if levels not in drawn:
+            drawn[levels] = _channel(dot, walls, size, *levels)
+        images[..., channel] = drawn[levels]
+    return images
+
+
 def wall_mask(room: Room = ROOM) -> NDArray[np.bool_]:
-    """True where the canvas shows a wall, (65, 65), rows first."""
+    """True where the canvas shows a wall, rows first: (65, 65), or (B, 65, 65) for B layouts."""
     rows, columns = np.mgrid[: room.size, : room.size]
-    first, last = room.wall_faces
-    upper, lower = room.door
+    first, last = (np.asarray(face)[..., None, None] for face in room.wall_faces)
+    upper, lower = (np.asarray(edge)[..., None, None] for edge in room.door)
     wall = (columns >= first) & (columns <= last) & ~((rows >= upper) & (rows <= lower))
     return wall | np.isin(rows, room.border) | np.isin(columns, room.border)
+
+
+def resize(canvas: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
+    """Grey levels (..., 65, 65) as images (..., size, size)."""
+    weights = resize_weights(canvas.shape[-1], size)
+    # The recorded frames of the reference are truncated to whole grey levels, not rounded; the small
+    # addition keeps 255 from becoming 254 when the weights' float32 sum falls short of one.
+    return (weights @ canvas @ weights.T + np.float32(1e-3)).astype(np.uint8)
+
+
+def _channel(dot, walls, size: int, dot_level: int, wall_level: int, floor_level: int):
+    """One colour channel, (B, size, size), or (size, size) when it is the same for all."""
+    if dot_level == floor_level and walls.ndim == 2:  # it never sees the dot, so it is drawn once a layout
+        return _still(walls.tobytes(), walls.shape, size, wall_level, floor_level)
+    ground = np.float32(floor_level) - np.trunc(np.float32(floor_level - dot_level) * dot)
+    return resize(np.where(walls, np.float32(wall_level), ground), size)
 
 
 def _dot(positions, room: Room):
@@ -56,17 +106,10 @@ def _dot(positions, room: Room):
     return profile[:, 1, :, None] * profile[:, 0, None, :]
 
 
-def _resize(canvas, size: int):
-    weights = resize_weights(canvas.shape[-1], size)
-    # The recorded frames of the reference are truncated to whole grey levels, not rounded; the small
-    # addition keeps 255 from becoming 254 when the weights' float32 sum falls short of one.
-    return (weights @ canvas @ weights.T + np.float32(1e-3)).astype(np.uint8)
-
-
 @lru_cache(maxsize=16)
-def _red(size: int, room: Room):
-    """The red channel never sees the dot, so it is drawn once a layout."""
-    red = np.where(wall_mask(room), np.float32(0.0), np.float32(255.0))
-    image = _resize(red, size)
+def _still(walls: bytes, shape: tuple[int, ...], size: int, wall_level: int, floor_level: int):
+    """A channel without a dot, read-only."""
+    mask = np.frombuffer(walls, dtype=bool).reshape(shape)
+    image = resize(np.where(mask, np.float32(wall_level), np.float32(floor_level)), size)
     image.flags.writeable = False
     return image

@@ -8,6 +8,7 @@ Source of every constant: the Wall environment of jepa-wms (commit 6eafb14, ``wa
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,23 +18,26 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Room:
-    """The two rooms: a square border, one vertical wall, one door in it."""
+    """The two rooms: a square border, one vertical wall, one door in it.
+
+    ``wall_x`` and ``door_y`` may be arrays (...), a layout for every dot, where a function says so.
+    """
 
     size: int = 65
-    wall_x: int = 32
+    wall_x: int | Array = 32
     wall_half_width: int = 3
-    door_y: int = 30
+    door_y: int | Array = 30
     door_half_height: int = 4
     border: tuple[int, int] = (4, 60)
     dot_std: float = 1.7
 
     @property
-    def wall_faces(self) -> tuple[int, int]:
+    def wall_faces(self) -> tuple[Any, Any]:
         """Columns of the left and the right face of the wall: 29 and 35."""
         return self.wall_x - self.wall_half_width, self.wall_x + self.wall_half_width
 
     @property
-    def door(self) -> tuple[int, int]:
+    def door(self) -> tuple[Any, Any]:
         """Rows of the upper and the lower edge of the door: 26 and 34."""
         return self.door_y - self.door_half_height, self.door_y + self.door_half_height
 
@@ -65,14 +69,7 @@ def simulate(position: Array, actions: Array, room: Room = ROOM) -> Array:
 
 
 def move(position: Array, action: Array, room: Room = ROOM) -> Array:
-    """Move dots by one action, with contacts.
-
-    A contact ends the step at the point where the path meets the line, kicked back by half a pixel and,
-    as in the reference, half a pixel towards +x or +y along the line.
-
-    Differs from the reference: on an exactly vertical step its slope is a division by zero, which gives
-    NaN or walks into the wall, and from exactly on an edge of the door it walks into the wall; here the
-    crossing of such a path is computed as the limit it has.
+    """Move dots by one action, with contacts; see :func:`travel`.
 
     Args:
         position: (..., 2), pixels.
@@ -84,6 +81,30 @@ def move(position: Array, action: Array, room: Room = ROOM) -> Array:
     """
     start = np.asarray(position, dtype=np.float64)
     end = start + PIXELS_PER_ACTION * np.asarray(action, dtype=np.float64)
+    return travel(start, end, room)[0]
+
+
+def travel(start: Array, end: Array, room: Room = ROOM, kick: float | Array = KICK) -> tuple[Array, NDArray[np.bool_]]:
+    """Where dots end that want to go straight from ``start`` to ``end``.
+
+    A contact ends the step at the point where the path meets the line, kicked back by half a pixel and,
+    as in the reference, half a pixel towards +x or +y along the line.
+
+    Differs from the reference: on an exactly vertical step its slope is a division by zero, which gives
+    NaN or walks into the wall, and from exactly on an edge of the door it walks into the wall; here the
+    crossing of such a path is computed as the limit it has.
+
+    Args:
+        start: (..., 2), pixels.
+        end: (..., 2), pixels.
+        room: the layout, or one layout a dot.
+        kick: how far a contact throws the dot, pixels, a number or (..., 2) by axis: across a line always back to
+            the side it came from, along the line as signed.
+
+    Returns:
+        Positions, (..., 2), and whether a line was met, (...).
+    """
+    kick_x, kick_y = (kick[..., 0], kick[..., 1]) if isinstance(kick, np.ndarray) else (kick, kick)
     x1, y1, x2, y2 = start[..., 0], start[..., 1], end[..., 0], end[..., 1]
     dx, dy = x2 - x1, y2 - y1
     in_cell_left = room.wall_x > x1
@@ -91,14 +112,15 @@ def move(position: Array, action: Array, room: Room = ROOM) -> Array:
     right = np.where(in_cell_left, room.wall_faces[0], room.border[1])
 
     with np.errstate(divide="ignore", invalid="ignore"):
-        lintel_hit, lintel = _door_edges(x1, y1, y2, dx, dy, room)
-        hit, contact = _cell_walls(x1, y1, x2, y2, dx, dy, in_cell_left, left, right, room)
+        lintel_hit, lintel = _door_edges(x1, y1, y2, dx, dy, room, kick_x, kick_y)
+        hit, contact = _cell_walls(x1, y1, x2, y2, dx, dy, in_cell_left, left, right, room, kick_x, kick_y)
 
     bounced = _inside(contact, in_cell_left, left, right, room)
-    return np.where(lintel_hit[..., None], lintel, np.where(hit[..., None], bounced, end))
+    after = np.where(lintel_hit[..., None], lintel, np.where(hit[..., None], bounced, end))
+    return after, lintel_hit | hit
 
 
-def _door_edges(x1, y1, y2, dx, dy, room: Room):
+def _door_edges(x1, y1, y2, dx, dy, room: Room, kick_x, kick_y):
     """Paths that leave the doorway through its upper or lower edge (utils.py:41-80)."""
     upper, lower = room.door
     down = (dy > 0) & (y2 > lower) & (y1 <= lower)
@@ -107,11 +129,12 @@ def _door_edges(x1, y1, y2, dx, dy, room: Room):
     crossing = x1 + dx * ((edge - y1) / dy)
     first, last = room.wall_faces
     hit = (down | up) & (crossing >= first) & (crossing <= last)
-    inside = np.where(down, lower - KICK, upper + KICK)
-    return hit, np.stack([crossing + KICK, inside], axis=-1)
+    back = np.abs(kick_y)
+    inside = np.where(down, lower - back, upper + back)
+    return hit, np.stack([crossing + kick_x, inside], axis=-1)
 
 
-def _cell_walls(x1, y1, x2, y2, dx, dy, in_cell_left, left, right, room: Room):
+def _cell_walls(x1, y1, x2, y2, dx, dy, in_cell_left, left, right, room: Room, kick_x, kick_y):
     """Contacts with the vertical and horizontal lines of the dot's own room (utils.py:81-160)."""
     top, bottom = room.border
     x_line, x_hit = _first_line(x1, x2, left, right)
@@ -129,8 +152,8 @@ def _cell_walls(x1, y1, x2, y2, dx, dy, in_cell_left, left, right, room: Room):
     y_distance = np.hypot(x_at - x1, y_line - y1)
     vertical = x_hit & (~y_hit | (x_distance < y_distance))
 
-    on_vertical = np.stack([x_line + KICK * np.sign(x1 - x_line), y_at + KICK], axis=-1)
-    on_horizontal = np.stack([x_at + KICK, y_line + KICK * np.sign(y1 - y_line)], axis=-1)
+    on_vertical = np.stack([x_line + np.abs(kick_x) * np.sign(x1 - x_line), y_at + kick_y], axis=-1)
+    on_horizontal = np.stack([x_at + kick_x, y_line + np.abs(kick_y) * np.sign(y1 - y_line)], axis=-1)
     return x_hit | y_hit, np.where(vertical[..., None], on_vertical, on_horizontal)
 
 
@@ -142,7 +165,8 @@ def _inside(contact, in_cell_left, left, right, room: Room):
     """
     top, bottom = room.border
     near_left_face, near_right_face = (
-        np.float64(np.float32(face + side * INSIDE)) for face, side in zip(room.wall_faces, (-1, 1), strict=True)
+        np.asarray(face + side * INSIDE, np.float32).astype(np.float64)
+        for face, side in zip(room.wall_faces, (-1, 1), strict=True)
     )
     x_low = np.where(in_cell_left, top + INSIDE, near_right_face)
     x_high = np.where(in_cell_left, near_left_face, bottom - INSIDE)
