@@ -48,6 +48,8 @@ class Row:
     commands: tuple[str, ...] = ()
     repeats: int = 1
     """Times each task was played, where the seeds share the tasks."""
+    outcomes: tuple[float, ...] = ()
+    """Success of every distinct task, 0 to 1."""
     partial: bool = False
     """Whether there are fewer episodes than the protocol asks for; such a row is not ranked."""
 
@@ -169,6 +171,7 @@ def _row(key: tuple[str, ...], runs: Sequence[tuple[Path, Claims]]) -> Row:
         runs=tuple(path for path, _ in runs),
         commands=tuple(claims.spec.command for _, claims in runs),
         repeats=len(runs) if rules.frozen else 1,
+        outcomes=tuple(success),
         partial=spec.episodes < rules.episodes,
     )
 

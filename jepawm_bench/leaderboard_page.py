@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from jepawm_bench.leaderboard import REFERENCE, Row, ranks
 from jepawm_bench.protocols import find_protocol, short_name
+from jepawm_bench.statistics import stratified_bootstrap
 
 COLUMNS = (
     "rank", "agent", "variant", "kind", "n", "success %", "95 % interval", "any time %", "strict %",
@@ -52,6 +56,84 @@ def page(env_id: str, by_protocol: dict[str, list[Row]], root: Path) -> str:
     for protocol, rows in by_protocol.items():
         parts += [f"## Protocol `{protocol}`", *_summary(env_id, protocol), _table(rows, root), _commands(rows)]
     return "\n\n".join(parts) + "\n"
+
+
+def family_page(name: str, tables: Mapping[tuple[str, str], list[Row]], root: Path) -> str:
+    """The Markdown text of a benchmark of many environments.
+
+    Args:
+        name: of the benchmark.
+        tables: rows by (environment, protocol), best first.
+        root: the folder the page lies in, for links.
+    """
+    parts = [
+        f"# {name.capitalize()}",
+        f"Generated from the run folders in `{name}/` by `jepawm-bench leaderboard --write`; CI checks that it is "
+        "current. Success in percent at the end of an episode, in brackets the number of tasks where it is less than "
+        "the protocol's. The last line is the mean over environments, each with the same weight, with the 95 % "
+        "interval of a bootstrap stratified by environment.",
+    ]
+    for protocol in dict.fromkeys(protocol for _, protocol in tables):
+        by_env = {env: rows for (env, other), rows in tables.items() if other == protocol}
+        parts += [f"## Protocol `{protocol}`", *_summary(next(iter(by_env)), protocol), _matrix(by_env)]
+    for (env, protocol), rows in tables.items():
+        if any(row.kind in ("agent", REFERENCE) for row in rows):
+            parts += [f"## {env}, protocol `{protocol}`", _table(rows, root)]
+    parts += ["## Commands", "One of every agent; change `--env` for the others.", _commands(_one_each(tables))]
+    return "\n\n".join(parts) + "\n"
+
+
+def _matrix(by_env: Mapping[str, list[Row]]) -> str:
+    """Environments down, agents across."""
+    agents = sorted(
+        {(row.kind, row.agent, row.variant) for rows in by_env.values() for row in rows if row.kind != REFERENCE},
+        key=lambda agent: (("agent", "ceiling", "floor").index(agent[0]), *agent[1:]),
+    )
+    columns = [
+        {env: row for env, rows in by_env.items() for row in rows if (row.kind, row.agent, row.variant) == agent}
+        for agent in agents
+    ]
+    lines = [["environment", *(_title(agent) for agent in agents)], ["---", *("--:" for _ in agents)]]
+    lines += [[env, *(_success(column.get(env)) for column in columns)] for env in sorted(by_env)]
+    lines.append([f"mean of {len(by_env)}", *(_mean(column, len(by_env)) for column in columns)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _title(agent: tuple[str, str, str]) -> str:
+    kind, name, variant = agent
+    shown = name if variant == "default" else f"{name}@{variant}"
+    return shown if kind == "agent" else f"{shown} ({kind})"
+
+
+def _success(row: Row | None) -> str:
+    if row is None:
+        return ""
+    return f"{row.success:.1f} ({row.n})" if row.partial else f"{row.success:.1f}"
+
+
+def _mean(column: Mapping[str, Row], environments: int) -> str:
+    """The mean over environments with its interval; how many there are where some are missing."""
+    rows = list(column.values())
+    sizes = np.cumsum([len(row.outcomes) for row in rows])[:-1]
+
+    def mean(outcomes: NDArray[np.float64]) -> float:
+        return float(np.mean([part.mean() for part in np.split(outcomes, sizes)]))
+
+    outcomes = np.concatenate([row.outcomes for row in rows])
+    strata = [index for index, row in enumerate(rows) for _ in row.outcomes]
+    low, high = stratified_bootstrap(outcomes, strata, np.random.default_rng(0), statistic=mean)
+    missing = "" if len(column) == environments else f", {len(column)} environments"
+    return f"{100 * mean(outcomes):.1f} ({100 * low:.1f} to {100 * high:.1f}{missing})"
+
+
+def _one_each(tables: Mapping[tuple[str, str], list[Row]]) -> list[Row]:
+    """The first row of every agent and protocol."""
+    first: dict[tuple[str, str, str], Row] = {}
+    for (_, protocol), rows in sorted(tables.items()):
+        for row in rows:
+            if row.commands:
+                first.setdefault((protocol, row.agent, row.variant), row)
+    return list(first.values())
 
 
 def _summary(env_id: str, protocol: str) -> list[str]:

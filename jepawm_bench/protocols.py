@@ -11,6 +11,8 @@ from jepawm_bench.errors import UsageError
 from jepawm_bench.suggest import unknown
 
 SPLITS = ("dev", "test")
+FAMILIES = ("metaworld",)
+"""Benchmarks of many environments, shown together."""
 
 
 @dataclass(frozen=True)
@@ -158,3 +160,9 @@ def short_name(env_id: str) -> str:
     """``JepaWM/PointMaze-v0`` -> ``point-maze``, used in folder and file names."""
     name = re.sub(r"-v\d+$", "", env_id.rpartition("/")[2])
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()
+
+
+def family(env_id: str) -> str:
+    """The leaderboard page on which an environment stands: its own, or that of its benchmark (``metaworld``)."""
+    name = short_name(env_id)
+    return next((shared for shared in FAMILIES if name.startswith(f"{shared}-")), name)

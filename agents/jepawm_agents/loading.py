@@ -74,14 +74,16 @@ def world_model_agent(request: AgentRequest) -> JEPAWMAgent:
 def true_simulator_agent(request: AgentRequest) -> TrueSimulatorAgent:
     """Factory of ``true_simulator``."""
     settings = dict(request.settings)
-    planner = _planner(settings)
-    _refuse_rest(settings, ("planner",))
+    planner, frameskip = _planner(settings), settings.pop("frameskip", None)
+    _refuse_rest(settings, ("planner", "frameskip"))
+    if frameskip is not None and (not isinstance(frameskip, int) or frameskip < 1):
+        raise ConfigError(f"frameskip={frameskip!r} is not possible; it is a number of environment steps.")
     if request.weights is not None:
         raise ConfigError("Agent true_simulator has no weights; leave --weights out.")
     env = gymnasium.make(request.env_id, obs_type="state").unwrapped
     if not isinstance(env, GoalEnv):
         raise ConfigError(f"{request.env_id} has no simulator that agent true_simulator can plan with.")
-    return TrueSimulatorAgent(env, planner, frameskip=env.frameskip, action_std=env.behaviour_std)
+    return TrueSimulatorAgent(env, planner, frameskip=frameskip or env.frameskip, action_std=env.behaviour_std)
 
 
 def _planner(settings: dict[str, Any]) -> Planner:

@@ -51,7 +51,8 @@ def draw_task(env: GoalEnv, source: str, seed: int, *, steps: int, data: Episode
         InvalidOption: for an unknown source, one that the environment has not, or too short data.
     """
     if source == RANDOM_STATE:
-        return Drawn(*env.task_states(seed), source)
+        init, goal = env.task_states(seed)
+        return Drawn(init, goal, source)
     if source == EXPERT:
         return _expert(env, seed, steps)
     if source in (DSET, RANDOM_ACTION):
@@ -63,7 +64,8 @@ def draw_task(env: GoalEnv, source: str, seed: int, *, steps: int, data: Episode
 
 def _expert(env: Any, seed: int, steps: int) -> Drawn:
     if getattr(env, "goals_are_expert_ends", False):  # then the published sampler already is this source
-        return Drawn(*env.task_states(seed), EXPERT)
+        init, goal = env.task_states(seed)
+        return Drawn(init, goal, EXPERT)
     if not hasattr(env, "expert_action"):
         raise InvalidOption(f"{type(env).__name__} has no expert; choose another goal source.")
     init, target = env.sample_states(seed)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import gymnasium
 
@@ -18,6 +20,12 @@ class EnvRecord:
     """Step limit, that of the published evaluation."""
     summary: str
     """One line for ``jepawm-bench list envs``."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments that make this one out of its class."""
+    extra: str | None = None
+    """The extra of the distribution that it needs."""
+    slow: bool = False
+    """Whether an episode takes the simulator long; then checks of many runs replay a sample."""
 
 
 ENVIRONMENTS: dict[str, EnvRecord] = {
@@ -37,4 +45,9 @@ def register_all() -> None:
     """Register every id with Gymnasium; calling it again changes nothing."""
     for record in ENVIRONMENTS.values():
         if record.id not in gymnasium.registry:
-            gymnasium.register(record.id, entry_point=record.entry_point, max_episode_steps=record.max_episode_steps)
+            gymnasium.register(
+                record.id,
+                entry_point=record.entry_point,
+                max_episode_steps=record.max_episode_steps,
+                kwargs=dict(record.settings),
+            )

@@ -12,6 +12,9 @@ from jepawm_bench.errors import UsageError
 if TYPE_CHECKING:
     from jepawm_bench.leaderboard import Row
 
+FEW = 1
+"""Episodes of a run that ``--check`` replays where a simulator is slow; ``verify`` replays all."""
+
 
 def leaderboard(
     env: Annotated[str | None, typer.Option(help="Only this environment.")] = None,
@@ -41,8 +44,9 @@ def leaderboard(
         _print(chosen)
         return 0
     if check:
-        checked = [path for path, claims in found if wanted in (None, claims.spec.env)]
-        return _check(_pages(chosen, home), checked, home, only_one=wanted is not None)
+        checked = [(path, _replayed(claims.spec.env)) for path, claims in found if wanted in (None, claims.spec.env)]
+        return _check(_pages(_whole_families(tables(rows), wanted), home), checked, home, only_one=wanted is not None)
+    chosen = _whole_families(tables(rows), wanted)
     for path, text in _pages(chosen, home).items():
         path.write_text(text, encoding="utf-8")
         typer.echo(f"written {path}")
@@ -68,16 +72,36 @@ def _print(chosen: dict[tuple[str, str], list[Row]]) -> None:
 
 
 def _pages(chosen: dict[tuple[str, str], list[Row]], home: Path) -> dict[Path, str]:
-    from jepawm_bench.leaderboard_page import page
-    from jepawm_bench.protocols import short_name
+    from jepawm_bench.leaderboard_page import family_page, page
+    from jepawm_bench.protocols import family, short_name
 
-    by_env: dict[str, dict[str, list[Row]]] = {}
+    families: dict[str, dict[tuple[str, str], list[Row]]] = {}
     for (env, protocol), rows in chosen.items():
-        by_env.setdefault(env, {})[protocol] = rows
-    return {home / f"{short_name(env)}.md": page(env, by_protocol, home) for env, by_protocol in by_env.items()}
+        families.setdefault(family(env), {})[env, protocol] = rows
+    pages = {}
+    for name, tables in families.items():
+        single = {protocol: rows for (env, protocol), rows in tables.items() if short_name(env) == name}
+        env_id = next(iter(tables))[0]
+        text = page(env_id, single, home) if single else family_page(name, tables, home)
+        pages[home / f"{name}.md"] = text
+    return pages
 
 
-def _check(pages: dict[Path, str], runs: list[Path], home: Path, only_one: bool) -> int:
+def _whole_families(every: dict[tuple[str, str], list[Row]], wanted: str | None) -> dict[tuple[str, str], list[Row]]:
+    """The tables of the pages on which ``wanted`` stands; all when it is None."""
+    from jepawm_bench.protocols import family
+
+    return {key: rows for key, rows in every.items() if wanted is None or family(key[0]) == family(wanted)}
+
+
+def _replayed(env_id: str) -> int | None:
+    """How many episodes of a run the check replays: all where the simulator is quick, else a few."""
+    from jepawm_envs.registration import ENVIRONMENTS
+
+    return FEW if ENVIRONMENTS[env_id].slow else None
+
+
+def _check(pages: dict[Path, str], runs: list[tuple[Path, int | None]], home: Path, only_one: bool) -> int:
     from jepawm_bench.verify import verify
 
     problems = [
@@ -88,8 +112,8 @@ def _check(pages: dict[Path, str], runs: list[Path], home: Path, only_one: bool)
     if not only_one:
         orphans = sorted(set(home.glob("*.md")) - set(pages) - {home / "README.md"})
         problems += [f"{path} has no finished run behind it; remove it." for path in orphans]
-    for path in runs:
-        verification = verify(path)
+    for path, episodes in runs:
+        verification = verify(path, episodes=episodes)
         if not verification.passed:
             problems.append(f"{path} is not what it claims; see 'jepawm-bench verify {path}'.")
     for problem in problems:
