@@ -1,0 +1,1 @@
+"""The 42 Metaworld tasks: names, simulator, scripted experts, behaviour data and the environment."""
