@@ -1,4 +1,4 @@
-# Everything a fresh machine needs: Python 3.11 or newer and its venv module.
+# Everything a fresh machine needs: Python 3.11 or newer; what pip cannot bring is installed where that is allowed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -28,6 +28,7 @@ clean:
 	rm -rf $(VENV) runs
 
 $(BIN)/python:
+	@tools/system_packages.sh $(PYTHON)
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.agents: pyproject.toml constraints.txt | $(BIN)/python

@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from jepawm_bench import provenance
 from jepawm_bench.errors import BenchError, MissingExtra
-from jepawm_bench.protocols import SPLITS, all_protocols
+from jepawm_bench.protocols import SPLITS, all_protocols, family
 
+if TYPE_CHECKING:
+    from jepawm_envs.registration import EnvRecord
+
+FEW = 2
+"""Task lists of one family that are named one by one."""
 OK, MISSING, FAILED = "ok", "missing", "failed"
 
 EXTRAS = {
     "agents": ("torch", "safetensors"),
+    "metaworld": ("metaworld",),
     "rl": ("stable_baselines3",),
     "video": ("imageio", "av"),
 }
@@ -34,6 +41,7 @@ def examine() -> Iterator[Finding]:
     """Look at one thing after the other, quick ones first."""
     yield from _packages()
     yield from _manifests()
+    yield _rendering()
     yield from _environments()
     yield from _agents()
 
@@ -54,28 +62,55 @@ def _packages() -> Iterator[Finding]:
 def _manifests() -> Iterator[Finding]:
     from jepawm_bench.manifests import manifest_name, packaged_manifest
 
+    families: dict[str, list[tuple[str, int, str]]] = {}
     for protocol in all_protocols():
         for split in SPLITS if protocol.frozen else ():
             name = manifest_name(protocol, split)
             try:
                 manifest = packaged_manifest(protocol, split)
-                yield Finding(name, OK, f"{len(manifest.tasks)} tasks, sha256 {manifest.sha256[:12]}")
+                found = families.setdefault(family(protocol.env_id), [])
+                found.append((name, len(manifest.tasks), manifest.sha256[:12]))
             except (BenchError, OSError) as error:
                 yield Finding(name, FAILED, str(error))
+    for shared, found in families.items():
+        if len(found) > FEW:
+            yield Finding(f"{shared} tasks", OK, f"{len(found)} lists, {sum(tasks for _, tasks, _ in found)} tasks")
+        else:
+            yield from (Finding(name, OK, f"{tasks} tasks, sha256 {digest}") for name, tasks, digest in found)
+
+
+def _rendering() -> Finding:
+    from jepawm_envs import rendering
+
+    try:
+        found = rendering.describe()
+    except rendering.RenderingError as error:
+        return Finding("rendering", FAILED, str(error))
+    return Finding("rendering", OK, ", ".join(f"{name} {value}" for name, value in found.items()))
 
 
 def _environments() -> Iterator[Finding]:
-    import gymnasium
-
     from jepawm_envs.registration import ENVIRONMENTS
 
-    for env_id in ENVIRONMENTS:
-        try:
-            env = gymnasium.make(env_id, image_size=64, disable_env_checker=True)
+    families: dict[str, list[EnvRecord]] = {}
+    for record in ENVIRONMENTS.values():
+        families.setdefault(family(record.id), []).append(record)
+    for records in families.values():
+        yield _environment(records[0], len(records))
+
+
+def _environment(record: EnvRecord, siblings: int) -> Finding:
+    """Whether one environment draws; it stands for its siblings."""
+    import gymnasium
+
+    what = record.id if siblings == 1 else f"{record.id} and {siblings - 1} more"
+    try:
+        with gymnasium.make(record.id, image_size=64, disable_env_checker=True) as env:
             observation, _ = env.reset(seed=0)
-            yield Finding(env_id, OK, f"draws images of {observation['pixels'].shape[0]} pixels")
-        except Exception as error:  # whatever a rendering backend raises
-            yield Finding(env_id, FAILED, f"{type(error).__name__}: {error}")
+            return Finding(what, OK, f"draws images of {observation['pixels'].shape[0]} pixels")
+    except Exception as error:  # whatever a simulator or a rendering backend raises
+        absent = record.extra and any(find_spec(module) is None for module in EXTRAS[record.extra])
+        return Finding(what, MISSING if absent else FAILED, f"{type(error).__name__}: {error}")
 
 
 def _agents() -> Iterator[Finding]:
