@@ -6,12 +6,24 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import gymnasium
+import numpy as np
 import pytest
 
 from jepawm_envs.goal_env import GoalEnv
+from jepawm_envs.goal_sources import follow
+from jepawm_envs.registration import ENVIRONMENTS
 
 WALL = "JepaWM/Wall-v0"
+OF_THE_SLOW = ("JepaWM/MetaworldReach-v0", "JepaWM/MetaworldDrawerClose-v0")
+"""Stand for their 40 siblings where every id would take long; ``test_every_id.py`` looks at all."""
 MakeEnv = Callable[..., GoalEnv]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test with an argument ``env_id`` runs for every quick environment and some of the slow."""
+    if "env_id" in metafunc.fixturenames:
+        ids = [record.id for record in ENVIRONMENTS.values() if not record.slow or record.id in OF_THE_SLOW]
+        metafunc.parametrize("env_id", ids, ids=[env_id.removeprefix("JepaWM/") for env_id in ids])
 
 
 @pytest.fixture
@@ -29,3 +41,20 @@ def make_env() -> Iterator[MakeEnv]:
     yield make
     for env in made:
         env.close()
+
+
+@pytest.fixture
+def solved_task(make_env: MakeEnv) -> Callable[[str], dict[str, np.ndarray]]:
+    """``solved_task(id)``: reset options of a task that is solved at the start and stays so while nothing is done."""
+
+    def find(env_id: str) -> dict[str, np.ndarray]:
+        env = make_env(env_id, obs_type="state")
+        init, goal = env.sample_states(3)
+        if "Metaworld" in env_id:  # solved is what the simulator says, so the expert must have been there
+            state = follow(env, env.expert_action, init, goal, 120)[-1]
+            return {"init_state": state, "goal_state": goal}
+        if "PointMaze" in env_id:
+            init[2:] = 0.0  # at rest
+        return {"init_state": init, "goal_state": init}
+
+    return find

@@ -12,11 +12,9 @@ import pytest
 
 from jepawm_envs.data import EpisodeStore, collect, info
 from jepawm_envs.errors import DataError, InvalidOption
-from jepawm_envs.registration import ENVIRONMENTS
 from jepawm_envs.wall.walks import random_start, random_walk
 
 WALL = "JepaWM/Wall-v0"
-every_env = pytest.mark.parametrize("env_id", list(ENVIRONMENTS))
 
 
 def small(path: Path, env_id: str = WALL, **changes) -> Path:
@@ -50,7 +48,6 @@ def stop_after(count: int):
     return progress
 
 
-@every_env
 def test_what_is_read_is_what_was_played(tmp_path, make_env, env_id):
     env = make_env(env_id, image_size=16)
     states, actions, proprio, frames = content(small(tmp_path / "data.h5", env_id))
@@ -66,7 +63,6 @@ def test_parts_of_an_episode_can_be_read_alone(tmp_path):
         np.testing.assert_array_equal(store.frames(2, 3, 6), store.frames(2)[3:6])
 
 
-@every_env
 def test_an_interrupted_collection_continues_to_the_same_data(tmp_path, env_id):
     whole, parts = small(tmp_path / "whole.h5", env_id), tmp_path / "parts.h5"
     for done in (2, 4):

@@ -12,9 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from jepawm_envs.goal_env import OBS_TYPES, GoalEnv
-from jepawm_envs.registration import ENVIRONMENTS
 
-every_env = pytest.mark.parametrize("env_id", list(ENVIRONMENTS))
 every_mode = pytest.mark.parametrize("obs_type", OBS_TYPES)
 
 
@@ -39,7 +37,6 @@ def play(env: GoalEnv, seed: int, count: int = 12) -> list[bytes]:
     return [as_bytes(*env.reset(seed=seed)), *walk(env, actions_for(env, count, seed))]
 
 
-@every_env
 @every_mode
 def test_the_same_seed_gives_the_same_bytes(make_env, env_id, obs_type):
     env = make_env(env_id, obs_type=obs_type)
@@ -49,7 +46,6 @@ def test_the_same_seed_gives_the_same_bytes(make_env, env_id, obs_type):
     assert play(env, 6) != first
 
 
-@every_env
 def test_unseeded_resets_follow_from_the_last_seed(make_env, env_id):
     def tasks(env: GoalEnv) -> list[list[float]]:
         env.reset(seed=9)
@@ -60,7 +56,6 @@ def test_unseeded_resets_follow_from_the_last_seed(make_env, env_id):
     assert first[0] != first[1]
 
 
-@every_env
 @pytest.mark.parametrize("clone", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))], ids=["copy", "pickle"])
 def test_a_copy_made_in_the_middle_continues_like_the_original(make_env, env_id, clone):
     env = make_env(env_id)
@@ -71,7 +66,6 @@ def test_a_copy_made_in_the_middle_continues_like_the_original(make_env, env_id,
     assert as_bytes(*other.reset()) == as_bytes(*env.reset())
 
 
-@every_env
 def test_two_environments_in_one_process_do_not_interfere(make_env, env_id):
     alone = [play(make_env(env_id), seed) for seed in (1, 2)]
     one, two = make_env(env_id), make_env(env_id)
@@ -82,7 +76,6 @@ def test_two_environments_in_one_process_do_not_interfere(make_env, env_id):
     assert together == alone
 
 
-@every_env
 def test_nobody_touches_the_global_generators(make_env, env_id):
     np.random.seed(0)
     before = np.random.get_state()[1].tobytes()  # type: ignore[index,union-attr]
@@ -90,7 +83,6 @@ def test_nobody_touches_the_global_generators(make_env, env_id):
     assert np.random.get_state()[1].tobytes() == before  # type: ignore[index,union-attr]
 
 
-@every_env
 @every_mode
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_vectorised_environments_equal_single_ones(make_env, env_id, obs_type, mode):

@@ -10,10 +10,7 @@ import pytest
 from jepawm_envs.errors import EnvError, InvalidAction, InvalidOption, InvalidState
 from jepawm_envs.registration import ENVIRONMENTS
 
-every_env = pytest.mark.parametrize("env_id", list(ENVIRONMENTS))
 
-
-@every_env
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -25,12 +22,12 @@ every_env = pytest.mark.parametrize("env_id", list(ENVIRONMENTS))
     ],
 )
 def test_unknown_settings_are_refused_with_the_choices(env_id, settings, message):
-    module, name = ENVIRONMENTS[env_id].entry_point.split(":")
+    record = ENVIRONMENTS[env_id]
+    module, name = record.entry_point.split(":")
     with pytest.raises(InvalidOption, match=message):
-        getattr(importlib.import_module(module), name)(**settings)
+        getattr(importlib.import_module(module), name)(**record.settings, **settings)
 
 
-@every_env
 @pytest.mark.parametrize("action", [[], [[0.0] * 2], [0.0] * 50, 0.0])
 def test_an_action_of_the_wrong_shape_is_refused(make_env, env_id, action):
     env = make_env(env_id)
@@ -39,7 +36,6 @@ def test_an_action_of_the_wrong_shape_is_refused(make_env, env_id, action):
         env.step(action)
 
 
-@every_env
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_an_action_that_is_not_finite_is_refused_and_changes_nothing(make_env, env_id, bad):
     env = make_env(env_id)
@@ -50,7 +46,6 @@ def test_an_action_that_is_not_finite_is_refused_and_changes_nothing(make_env, e
     np.testing.assert_array_equal(env.state, before)
 
 
-@every_env
 def test_using_an_environment_before_its_reset_says_what_to_do(make_env, env_id):
     env = make_env(env_id)
     for use in (lambda: env.step(np.zeros(env.action_dim)), env.render, lambda: env.state, lambda: env.goal_state):
@@ -58,18 +53,18 @@ def test_using_an_environment_before_its_reset_says_what_to_do(make_env, env_id)
             use()
 
 
-@every_env
 def test_an_unknown_reset_option_is_refused_with_the_choices(make_env, env_id):
-    with pytest.raises(InvalidOption, match="reset option='init' is not known; choose one of init_state, goal_state"):
+    with pytest.raises(
+        InvalidOption, match="reset option='init' is not known; choose one of init_state, goal_state, factors"
+    ):
         make_env(env_id).reset(options={"init": [1.0, 2.0]})
 
 
-@every_env
 @pytest.mark.parametrize("name", ["init_state", "goal_state"])
-@pytest.mark.parametrize("bad", [[1.0], [[1.0, 2.0]], [np.nan, 2.0], [10.0] * 40])
+@pytest.mark.parametrize("bad", [[1.0], [[1.0, 2.0]], [np.nan] * 2, [10.0] * 40])
 def test_a_state_of_the_wrong_form_is_refused_by_name(make_env, env_id, name, bad):
     env = make_env(env_id)
-    with pytest.raises(InvalidState, match=rf"{name} must be {env.state_dim} finite numbers, but has shape"):
+    with pytest.raises(InvalidState, match=rf"{name} must be .*finite numbers, but has shape"):
         env.reset(seed=0, options={name: bad})
 
 
@@ -93,7 +88,6 @@ def test_states_in_the_door_and_on_the_lines_are_accepted(make_env, state):
     assert env.state.tolist() == state
 
 
-@every_env
 def test_every_error_is_an_environment_error_and_a_value_error(env_id):
     for error in (InvalidAction, InvalidOption, InvalidState):
         assert issubclass(error, EnvError) and issubclass(error, ValueError)

@@ -9,9 +9,6 @@ import numpy as np
 import pytest
 
 from jepawm_envs.lazy import Lazy, LazyDict
-from jepawm_envs.registration import ENVIRONMENTS
-
-every_env = pytest.mark.parametrize("env_id", list(ENVIRONMENTS))
 
 
 @pytest.fixture
@@ -31,7 +28,6 @@ def lazy_dict() -> LazyDict:
     return LazyDict(image=Lazy(lambda: 3), number=2)
 
 
-@every_env
 def test_nothing_is_drawn_until_pixels_are_read(count_drawings, env_id):
     env, drawn = count_drawings(env_id)
     observation, _ = env.reset(seed=0)
@@ -44,7 +40,6 @@ def test_nothing_is_drawn_until_pixels_are_read(count_drawings, env_id):
     assert drawn == [32]
 
 
-@every_env
 def test_the_goal_is_drawn_once_an_episode(count_drawings, env_id):
     env, drawn = count_drawings(env_id)
     for episode in (1, 2):
@@ -56,7 +51,6 @@ def test_the_goal_is_drawn_once_an_episode(count_drawings, env_id):
         assert not np.shares_memory(images[0], images[1])
 
 
-@every_env
 def test_state_mode_never_draws(count_drawings, env_id):
     env, drawn = count_drawings(env_id, obs_type="state")
     env.reset(seed=0)
@@ -64,7 +58,6 @@ def test_state_mode_never_draws(count_drawings, env_id):
     assert drawn == []
 
 
-@every_env
 def test_an_observation_read_late_shows_its_own_moment_and_goal(make_env, env_id):
     env = make_env(env_id)
     early, _ = env.reset(seed=1)
