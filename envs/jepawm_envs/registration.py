@@ -8,6 +8,8 @@ from typing import Any
 
 import gymnasium
 
+from jepawm_envs.metaworld_tasks import tasks as metaworld
+
 
 @dataclass(frozen=True)
 class EnvRecord:
@@ -28,6 +30,19 @@ class EnvRecord:
     """Whether an episode takes the simulator long; then checks of many runs replay a sample."""
 
 
+_METAWORLD = tuple(
+    EnvRecord(
+        metaworld.env_id(task),
+        "jepawm_envs.metaworld_tasks.env:MetaworldEnv",
+        max_episode_steps=99,  # of the published 100 the first is a warm-up, which the reset includes
+        summary=metaworld.summary(task),
+        settings={"task": task},
+        extra="metaworld",
+        slow=True,
+    )
+    for task in metaworld.TASKS
+)
+
 ENVIRONMENTS: dict[str, EnvRecord] = {
     record.id: record
     for record in (
@@ -37,6 +52,7 @@ ENVIRONMENTS: dict[str, EnvRecord] = {
             max_episode_steps=30,
             summary="Two rooms, a wall with one door: bring the dot to the other side.",
         ),
+        *_METAWORLD,
     )
 }
 
