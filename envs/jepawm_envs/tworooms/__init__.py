@@ -1,0 +1,1 @@
+"""The Two Rooms task: physics, sampler, drawing, scripted controllers, behaviour data and the environment."""
