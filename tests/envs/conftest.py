@@ -20,19 +20,29 @@ MakeEnv = Callable[..., GoalEnv]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test with an argument ``env_id`` runs for every quick environment and some of the slow."""
+    """A test with an argument ``env_id`` runs for every quick environment and some of the slow.
+
+    One with ``quick_id`` leaves the slow ones out.
+    """
+    quick = [record.id for record in ENVIRONMENTS.values() if not record.slow]
     if "env_id" in metafunc.fixturenames:
-        ids = [record.id for record in ENVIRONMENTS.values() if not record.slow or record.id in OF_THE_SLOW]
-        metafunc.parametrize("env_id", ids, ids=[env_id.removeprefix("JepaWM/") for env_id in ids])
+        _parametrize(metafunc, "env_id", [*quick, *OF_THE_SLOW])
+    if "quick_id" in metafunc.fixturenames:
+        _parametrize(metafunc, "quick_id", quick)
+
+
+def _parametrize(metafunc: pytest.Metafunc, name: str, ids: list[str]) -> None:
+    metafunc.parametrize(name, ids, ids=[env_id.removeprefix("JepaWM/") for env_id in ids])
 
 
 @pytest.fixture
 def make_env() -> Iterator[MakeEnv]:
-    """``make_env(id, **settings)``: the bare environment, 32-pixel images unless told otherwise."""
+    """``make_env(id, **settings)``: the bare environment, with small and, where slow, fast images unless told else."""
     made: list[gymnasium.Env] = []
 
     def make(env_id: str = WALL, **settings: Any) -> GoalEnv:
-        env = gymnasium.make(env_id, **{"image_size": 32, **settings})
+        quality = "fast" if env_id in OF_THE_SLOW else "paper"
+        env = gymnasium.make(env_id, **{"image_size": 32, "render_quality": quality, **settings})
         made.append(env)
         bare = env.unwrapped
         assert isinstance(bare, GoalEnv)

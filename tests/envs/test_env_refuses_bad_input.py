@@ -64,7 +64,7 @@ def test_an_unknown_reset_option_is_refused_with_the_choices(make_env, env_id):
 @pytest.mark.parametrize("bad", [[1.0], [[1.0, 2.0]], [np.nan] * 2, [10.0] * 40])
 def test_a_state_of_the_wrong_form_is_refused_by_name(make_env, env_id, name, bad):
     env = make_env(env_id)
-    with pytest.raises(InvalidState, match=rf"{name} must be .* numbers.*, but has shape"):
+    with pytest.raises(InvalidState, match=rf"{name}.* must be .* numbers.*, but has shape"):
         env.reset(seed=0, options={name: bad})
 
 
