@@ -54,7 +54,8 @@ class World:
     Attributes:
         shape: name of the block, a key of :data:`jepawm_envs.pusht.shapes.SHAPES`.
         agent_radius: of the pusher, pixels.
-        block_mass: the published block has mass 1; its moment of inertia grows with the mass.
+        block_mass: the published block has mass 1. The moment of inertia stays: with a pusher and walls that nothing
+            moves, mass and moment in proportion would change nothing.
         friction: coefficient of all shapes. 0 as in the reference, which sets it on bodies, where it has no effect.
         block_scale: multiplies all lengths of the block.
     """
@@ -175,7 +176,7 @@ class Simulator:
 
 def _block_body(world: World) -> tuple[pymunk.Body, list[pymunk.Poly]]:
     block = world.block
-    moment = sum(pymunk.moment_for_poly(world.block_mass, part) for part in block.inertia_parts)
+    moment = sum(pymunk.moment_for_poly(1.0, part) for part in block.inertia_parts)
     body = pymunk.Body(world.block_mass, moment)
     parts = [pymunk.Poly(body, part) for part in block.parts]
     x, y = zip(*(part.center_of_gravity for part in parts), strict=True)
