@@ -54,15 +54,17 @@ class MetaworldEnv(GoalEnv):
 
     ## Observation space
     ``pixels``: ``pixels`` and ``goal_pixels`` (image_size, image_size, 3) uint8 from camera ``corner2`` at
-    (0.75, 0.075, 0.7), upside down as published, and ``proprio`` and ``goal_proprio`` (4,) float32, the hand's x, y,
+    (0.75, 0.075, 0.7), and ``proprio`` and ``goal_proprio`` (4,) float32, the hand's x, y,
     z in metres and the gripper's opening from 0 to 1. ``state``: ``observation`` (39,) float32 as Metaworld has it,
     the target's position included, ``achieved_goal`` and ``desired_goal`` (9,) float32: success,
     object_to_target, hand, gripper, first object. Positions are cut at 10 m.
 
     ## Goal and success
     Success is Metaworld's own flag (``metaworld/published@1``), for reach and reach-wall the hand within 5 cm of the
-    target; ``info["distance"]`` is its ``obj_to_target``, whose meaning depends on the task. Neither depends on
-    ``goal_state``, which says what the goal looks like: the state in which the scripted expert ends after 100 steps.
+    target; ``info["distance"]`` is its ``obj_to_target``, whose meaning depends on the task, and which is always 0 in
+    assembly, box-close, disassemble, door-open and hammer. Neither depends on
+    ``goal_state``, which says what the goal looks like: the state in which the scripted policy ends after 100 steps,
+    also, as published, where the policy has not solved the task by then, or has undone it.
     Start and goal must have the same layout (last random vector). ``compute_reward`` reads the flag in
     ``achieved_goal``; relabelling goals in hindsight changes nothing.
 
@@ -97,6 +99,10 @@ class MetaworldEnv(GoalEnv):
     predicates: ClassVar[tuple[Predicate, ...]] = (PUBLISHED,)
     frameskip: ClassVar[int] = 5
     action_dim: ClassVar[int] = ACTION_DIM
+    behaviour_std: ClassVar[float] = 0.73  # datasets/__init__.py:24-93 of jepa-wms: 0.72 to 0.74 by direction
+    records_part_of_state: ClassVar[bool] = True
+    goals_are_expert_ends: ClassVar[bool] = True
+    """The published sampler runs the expert itself."""
     distance_name: ClassVar[str | None] = "object_to_target"
     observation_bounds = ((-FURTHEST,) * 39, (FURTHEST,) * 39)
     proprio_bounds = ((-FURTHEST,) * 3 + (0.0,), (FURTHEST,) * 3 + (1.0,))
@@ -160,6 +166,11 @@ class MetaworldEnv(GoalEnv):
             )
         return super()._read_state(vector, name)
 
+    def _whole(self, state: ArrayLike, name: str) -> State:
+        """A state (S,) as it is, or that of a task vector."""
+        given = np.asarray(state, np.float64)
+        return given if given.shape == (self.state_dim,) else self._read_state(given, name)
+
     def _from_vector(self, vector: State, name: str) -> State:
         """The start or the goal (S,) that a task vector (V,) or (2 V,) stands for."""
         layout = np.broadcast_to(vector.reshape(-1, self.simulator.vector_dim), (2, self.simulator.vector_dim))
@@ -204,8 +215,11 @@ class MetaworldEnv(GoalEnv):
         return _squared(states, goal, OBJECT) + HAND_WEIGHT * _squared(states, goal, HAND)
 
     def difficulty(self, init_state: ArrayLike, goal_state: ArrayLike) -> dict[str, float]:
-        """``euclidean``: from the hand to where the expert leaves it; ``object``: the same for the first object, m."""
-        init, goal = np.asarray(init_state, np.float64), np.asarray(goal_state, np.float64)
+        """How far the goal is, in metres, for states or task vectors.
+
+        ``euclidean``: from the hand to where the expert leaves it; ``object``: the same for the first object.
+        """
+        init, goal = self._whole(init_state, "init_state"), self._whole(goal_state, "goal_state")
         return {
             "euclidean": float(np.sqrt(_squared(init, goal, HAND))),
             "object": float(np.sqrt(_squared(init, goal, OBJECT))),
@@ -237,8 +251,8 @@ class MetaworldEnv(GoalEnv):
     # Controllers --------------------------------------------------------------------------------------
 
     def expert_action(self, state: ArrayLike, goal_state: ArrayLike) -> NDArray[np.float64]:
-        """The scripted policy's action, (4,); it needs no goal."""
-        return experts.expert_action(self.task, np.asarray(state, np.float64)[OBSERVATION])
+        """The scripted oracle's action, (4,): Metaworld's policy until success, then the hand stays; needs no goal."""
+        return experts.oracle_action(self.task, np.asarray(state, np.float64))
 
     def straight_line_action(self, state: ArrayLike, goal_state: ArrayLike) -> NDArray[np.float64]:
         """The action that moves the hand straight to where the expert leaves it and sets the gripper alike, (4,)."""

@@ -2,6 +2,10 @@
 
 A policy sees nothing but the 39-D observation and keeps no memory. Metaworld finds it by the task's name, also where
 its class is named otherwise (``peg-insert-side``, for which jepa-wms needs a special case, ``metaworld.py:152-172``).
+
+Policies do not stop when they have solved a task, and many then undo it: over the 42 tasks 64 % of episodes show
+success after 99 steps and 69 % after 150, but 75 % and 87 % if the hand stops at success (seeds 1 to 10 and 1 to 6).
+So the oracle stops, while published goals and data come from the policy as it is.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ def _policy(task: str) -> Any:
     return policies.ENV_POLICY_MAP[library_name(task)]()
 
 
-def expert_action(task: str, observation: Array) -> Array:
+def policy_action(task: str, observation: Array) -> Array:
     """The scripted action (4,) for an observation (39,), cut to [-1, 1] as the simulator cuts it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # "Constant(s) may be too high": actions are cut, on purpose
@@ -41,15 +45,14 @@ def expert_end(world: simulator.Simulator, layout: Array, steps: int = GOAL_STEP
     observation = world.place(layout)
     state = np.empty(0)
     for _ in range(steps):
-        state = world.step(expert_action(world.task, observation))
+        state = world.step(policy_action(world.task, observation))
         observation = state[simulator.OBSERVATION]
     return state
 
 
-def expert_path(world: simulator.Simulator, state: Array, steps: int) -> Array:
-    """States (steps + 1, S) of the expert from ``state`` (S,) on."""
-    world.restore(state)
-    path = [state]
-    for _ in range(steps):
-        path.append(world.step(expert_action(world.task, path[-1][simulator.OBSERVATION])))
-    return np.stack(path)
+def oracle_action(task: str, state: Array) -> Array:
+    """The policy's action (4,) in a state (S,) that is not solved yet; then the hand stays and only grips."""
+    action = policy_action(task, state[simulator.OBSERVATION])
+    if state[simulator.SUCCESS]:
+        action[:3] = 0.0
+    return action

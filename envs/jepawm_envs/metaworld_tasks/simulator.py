@@ -139,10 +139,14 @@ class Simulator:
     # States -------------------------------------------------------------------------------------------
 
     def step(self, action: Array) -> Array:
-        """Advance by one action (4,) from where the simulator stands; the new state (S,)."""
+        """Advance by one action (4,) from where the simulator stands; the new state (S,).
+
+        Actions are cut to [-1, 1], as Metaworld and its gripper do, and are float32, as in the published evaluation
+        (jepa-wms ``wrappers/tensor.py``): Metaworld multiplies them in the type in which it gets them.
+        """
         assert self._layout is not None
         self._env.curr_path_length = 0  # the step limit belongs to the environment, not to Metaworld
-        observation, *_, info = self._env.step(action)
+        observation, *_, info = self._env.step(np.clip(action, -1.0, 1.0).astype(np.float32))
         state = np.empty(self.state_dim)
         state[SUCCESS], state[OBJECT_TO_TARGET] = info["success"], info["obj_to_target"]
         state[OBSERVATION] = observation
@@ -194,7 +198,8 @@ class Simulator:
         self.restore(state)
         key = (size, quality)
         if key not in self._cameras:
-            # Upside down, as published: its frames are flipped once more than upright (metaworld.py:117-125).
+            # The camera hangs upside down, so that rows from the bottom up show the arm upright, as published
+            # (metaworld.py:117-125).
             self._cameras[key] = Camera(self._env.model, size, quality, view=CAMERA, bottom_first=True)
         return self._cameras[key].render(self._env.data)
 
