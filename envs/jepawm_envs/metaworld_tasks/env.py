@@ -210,9 +210,18 @@ class MetaworldEnv(GoalEnv):
         return states[..., ACHIEVED].copy()
 
     def planning_cost(self, states: ArrayLike, goal_state: ArrayLike) -> NDArray[np.float64]:
-        """Squared distances of the first object and of the hand from where the expert leaves them, metres squared."""
+        """Zero where the task is solved; else 0.1 m and the ways that are left, in metres.
+
+        These are Metaworld's own measure, the first object's way to where the expert leaves it (five tasks have no
+        measure of their own) and, with a weight of 0.3, the hand's way to the object. In a trial of five costs with a
+        small cross-entropy planner (two or three seeds a task) the hand's way to where the expert leaves it, instead
+        of the way to the object, opened no drawer and pushed nothing; and the distance to the expert's end alone lost
+        reach, because there the expert ends on the very edge of success.
+        """
         states, goal = np.asarray(states, np.float64), np.asarray(goal_state, np.float64)
-        return _squared(states, goal, OBJECT) + HAND_WEIGHT * _squared(states, goal, HAND)
+        to_object = np.linalg.norm(states[..., HAND] - states[..., OBJECT], axis=-1)
+        left = states[..., OBJECT_TO_TARGET] + _way(states, goal, OBJECT) + HAND_WEIGHT * to_object
+        return np.where(states[..., SUCCESS] > 0, 0.0, UNSOLVED + left)
 
     def difficulty(self, init_state: ArrayLike, goal_state: ArrayLike) -> dict[str, float]:
         """How far the goal is, in metres, for states or task vectors.
@@ -221,8 +230,8 @@ class MetaworldEnv(GoalEnv):
         """
         init, goal = self._whole(init_state, "init_state"), self._whole(goal_state, "goal_state")
         return {
-            "euclidean": float(np.sqrt(_squared(init, goal, HAND))),
-            "object": float(np.sqrt(_squared(init, goal, OBJECT))),
+            "euclidean": float(_way(init, goal, HAND)),
+            "object": float(_way(init, goal, OBJECT)),
         }
 
     # Views --------------------------------------------------------------------------------------------
@@ -273,12 +282,12 @@ class MetaworldEnv(GoalEnv):
 
 
 METRES_PER_ACTION = 0.01
-HAND_WEIGHT = 0.1
-"""Of the hand against the object in :meth:`MetaworldEnv.planning_cost`."""
+HAND_WEIGHT, UNSOLVED = 0.3, 0.1
+"""Of :meth:`MetaworldEnv.planning_cost`."""
 
 
-def _squared(states: NDArray[np.float64], goal: NDArray[np.float64], part: slice) -> NDArray[np.float64]:
-    return np.square(states[..., part] - goal[..., part]).sum(axis=-1)
+def _way(states: NDArray[np.float64], goal: NDArray[np.float64], part: slice) -> NDArray[np.float64]:
+    return np.linalg.norm(states[..., part] - goal[..., part], axis=-1)
 
 
 def _cut(values: NDArray[np.float64]) -> NDArray[np.float32]:
