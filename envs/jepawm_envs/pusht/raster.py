@@ -95,7 +95,7 @@ def cover(row_spans: list[Spans], column_spans: list[Spans], shape: tuple[int, i
     """Pixels of a window (height, width) that some span covers; spans may reach beyond it."""
     mask = _covered(row_spans, shape)
     if column_spans:
-        mask |= _covered(column_spans, shape[::-1]).T
+        mask |= _covered(column_spans, (shape[1], shape[0])).T
     return mask
 
 
