@@ -7,8 +7,10 @@ import pytest
 from gymnasium import spaces
 
 from jepawm_envs import factors
-from jepawm_envs.errors import InvalidOption
+from jepawm_envs.errors import InvalidOption, InvalidState
 from jepawm_envs.factors import Factor, resolve, value_in_force
+from jepawm_envs.tworooms.env import TwoRoomsEnv
+from jepawm_envs.wall.env import WallEnv
 
 COLOR = Factor("dot.color", spaces.Box(0, 255, (3,), np.uint8), (255, 0, 0), "appearance", "RGB of the dot")
 MASS = Factor("block.mass", spaces.Box(0.5, 2.0, (), np.float64), 1.0, "physics", "mass, kg")
@@ -104,3 +106,70 @@ def test_a_listing_is_plain_data():
         "range": "a number from 0.5 to 2.0",
         "summary": "mass, kg",
     }
+
+
+WORLDS = [WallEnv, TwoRoomsEnv]
+
+
+def pictures(env, seed: int = 3) -> np.ndarray:
+    observation, _ = env.reset(seed=seed)
+    return np.concatenate([observation["pixels"], observation["goal_pixels"]])
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_defaults_asked_for_by_name_change_no_pixel_and_no_state(world):
+    plain = world(image_size=65)
+    asked = world(image_size=65, factors={factor.name: factor.default for factor in world.factors})
+    np.testing.assert_array_equal(pictures(asked), pictures(plain))
+    np.testing.assert_array_equal(asked.state, plain.state)
+    assert asked.factors_in_force == {}
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_every_factor_changes_what_it_says_and_sampled_worlds_can_be_solved(world):
+    for factor in world.factors:
+        plain, varied = world(image_size=65), world(image_size=65, factors=[factor.name])
+        assert (pictures(plain) != pictures(varied)).any(), factor.name
+        if factor.kind == "appearance":
+            np.testing.assert_array_equal(plain.state, varied.state)
+            np.testing.assert_array_equal(plain.goal_state, varied.goal_state)
+    env = world(obs_type="state", factors="all")
+    for seed in range(30):
+        env.reset(seed=seed)
+        for _ in range(60):
+            env.step(env.expert_action(env.state, env.goal_state))
+        assert env.is_success(env.state, env.goal_state), env.factors_in_force
+        env.check_state(env.state)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_colours_appear_where_they_belong(world):
+    colors = {"dot.color": (0, 0, 250), "wall.color": (10, 20, 30), "floor.color": (200, 210, 220)}
+    env = world(image_size=65, factors=colors)
+    env.reset(seed=1, options={"init_state": (15, 50)})
+    picture = env.draw(env.state, 65)
+    assert picture[50, 15].tolist() == [0, 0, 250]
+    assert picture[4, 10].tolist() == [10, 20, 30] and picture[20, 58].tolist() == [200, 210, 220]
+
+
+def test_a_moved_wall_stops_the_dot_where_it_is_drawn():
+    env = WallEnv(image_size=65, factors={"wall.x": 40, "wall.half_width": 1, "door.y": 20, "door.half_height": 3})
+    env.reset(seed=0, options={"init_state": (37.5, 40), "goal_state": (50, 40)})
+    picture = env.draw(env.state, 65)
+    assert (picture[55, 39:42] == 0).all() and (picture[55, [38, 42]] == 255).all()
+    assert (picture[[17, 23], 40] == 255).all() and (picture[[16, 24], 40] == 0).all()
+    np.testing.assert_allclose(env.step([1.0, 0.0])[4]["state"], (38.5, 40.5))
+    assert env.simulate((37.5, 20.0), [[2.0, 0.0]])[0].tolist() == [41.5, 20.0]
+
+
+def test_a_start_inside_the_moved_wall_is_refused():
+    with pytest.raises(InvalidState, match="lies in the wall"):
+        WallEnv(factors={"wall.x": 40}).reset(seed=0, options={"init_state": (40, 50)})
+
+
+def test_factors_of_one_episode_end_with_it():
+    env = WallEnv(image_size=65)
+    plain = pictures(env)
+    env.reset(seed=3, options={"factors": {"dot.color": (0, 0, 255)}})
+    assert env.factors_in_force == {"dot.color": (0, 0, 255)}
+    np.testing.assert_array_equal(pictures(env), plain)
