@@ -77,6 +77,12 @@ def test_a_draw_depends_on_the_seed_and_its_own_name_only():
     assert resolve(TABLE, "all", 8)["block.mass"] != alone
 
 
+def test_factors_alike_but_for_their_names_are_drawn_independently():
+    twins = [Factor(name, spaces.Box(0.0, 1.0, (), np.float64), 0.5, "physics", "") for name in ("a.x", "b.x")]
+    drawn = np.array([list(resolve(twins, "all", seed).values()) for seed in range(200)])
+    assert abs(np.corrcoef(drawn.T)[0, 1]) < 0.25
+
+
 def test_draws_fill_their_range_and_are_valid():
     drawn = [resolve(TABLE, "all", seed) for seed in range(400)]
     masses = np.array([value_in_force(TABLE, values, "block.mass") for values in drawn])

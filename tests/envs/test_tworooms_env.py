@@ -124,6 +124,16 @@ def test_the_position_can_be_read_from_the_dot_channel_and_the_walls_from_the_ot
     assert TwoRoomsEnv(channels="two", image_size=32).reset(seed=5)[0]["pixels"].shape == (32, 32, 2)
 
 
+def test_a_larger_dot_is_larger_in_the_dot_channel_and_leaves_the_walls_alone():
+    options = {"init_state": (10, 30, 32, 30)}
+    plain, large = (
+        TwoRoomsEnv(channels="two", factors={"dot.std": std}).reset(seed=0, options=options)[0]["pixels"].astype(float)
+        for std in (1.3, 2.6)
+    )
+    assert_allclose(large[..., 0].sum() / plain[..., 0].sum(), 4, rtol=0.05)  # a Gaussian's mass is 2 pi std^2
+    assert_array_equal(large[..., 1], plain[..., 1])
+
+
 def test_the_picture_in_colour_shows_a_red_dot_black_walls_and_the_task_s_own_layout():
     env = TwoRoomsEnv(image_size=65)
     env.reset(seed=0, options={"init_state": (10, 20, 25, 40)})

@@ -132,7 +132,9 @@ class TwoRoomsEnv(GoalEnv):
         """Start and goal that belong to ``seed``."""
         return sampler.sample_task(np.random.default_rng(seed))
 
-    def sample_sequence(self, seed: int = sampler.OFFICIAL_SEED, count: int = sampler.OFFICIAL_COUNT):
+    def sample_sequence(
+        self, seed: int = sampler.OFFICIAL_SEED, count: int = sampler.OFFICIAL_COUNT
+    ) -> list[tuple[State, State]]:
         """Starts and goals of ``count`` resets in a row, a list of pairs; by default those of the publication."""
         return sampler.sample_sequence(seed, count)
 
