@@ -246,7 +246,8 @@ class TwoRoomsEnv(GoalEnv):
             return position  # its layout is known, and checked with it, in complete()
         if position.shape not in ((2,), (4,)):
             raise InvalidState(
-                f"{name} must be (x, y, wall_x, door_y) or (x, y), but has shape {position.shape}: {position.tolist()}."
+                f"{name} must be 4 numbers (x, y, wall_x, door_y) or 2 numbers (x, y), but has shape {position.shape}: "
+                f"{position.tolist()}."
             )
         return super()._read_state(position, name)
 
