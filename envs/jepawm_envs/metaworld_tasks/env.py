@@ -210,18 +210,18 @@ class MetaworldEnv(GoalEnv):
         return states[..., ACHIEVED].copy()
 
     def planning_cost(self, states: ArrayLike, goal_state: ArrayLike) -> NDArray[np.float64]:
-        """Zero where the task is solved; else 0.1 m and the ways that are left, in metres.
+        """The ways that are left, in metres, and 0.1 m more where the task is not solved; not zero at the goal.
 
-        These are Metaworld's own measure, the first object's way to where the expert leaves it (five tasks have no
+        The ways are Metaworld's own measure, the first object's way to where the expert leaves it (five tasks have no
         measure of their own) and, with a weight of 0.3, the hand's way to the object. In a trial of five costs with a
         small cross-entropy planner (two or three seeds a task) the hand's way to where the expert leaves it, instead
-        of the way to the object, opened no drawer and pushed nothing; and the distance to the expert's end alone lost
-        reach, because there the expert ends on the very edge of success.
+        of the way to the object, opened no drawer and pushed nothing; the distance to the expert's end alone lost reach,
+        because there the expert ends on the very edge of success; and so did a cost that is flat where success holds.
         """
         states, goal = np.asarray(states, np.float64), np.asarray(goal_state, np.float64)
         to_object = np.linalg.norm(states[..., HAND] - states[..., OBJECT], axis=-1)
         left = states[..., OBJECT_TO_TARGET] + _way(states, goal, OBJECT) + HAND_WEIGHT * to_object
-        return np.where(states[..., SUCCESS] > 0, 0.0, UNSOLVED + left)
+        return UNSOLVED * (1.0 - states[..., SUCCESS]) + left
 
     def difficulty(self, init_state: ArrayLike, goal_state: ArrayLike) -> dict[str, float]:
         """How far the goal is, in metres, for states or task vectors.
