@@ -39,19 +39,18 @@ def edges(corners: list[Array]) -> tuple[Array, Array]:
 
 
 def distance_to_block(points: Array, corners: list[Array]) -> Array:
-    """Distance of points (..., 2) to the block, 0 inside it, (...)."""
+    """Distance of points (..., 2) to the block, whose parts are rectangles; 0 inside it, (...)."""
     points = np.asarray(points)
-    starts, ends = edges(corners)
-    along = ends - starts
-    relative = points[..., None, :] - starts
-    share = np.clip((relative * along).sum(-1) / (along**2).sum(-1), 0.0, 1.0)
-    distance = np.linalg.norm(relative - share[..., None] * along, axis=-1).min(axis=-1)
-    side = along[:, 0] * relative[..., 1] - along[:, 1] * relative[..., 0]
-    first, inside = 0, np.zeros(points.shape[:-1], dtype=bool)
+    nearest = np.full(points.shape[:-1], np.inf)
     for part in corners:
-        inside |= (side[..., first : first + len(part)] >= 0).all(axis=-1)
-        first += len(part)
-    return np.where(inside, 0.0, distance)
+        beyond = []
+        for neighbour in (part[1], part[3]):
+            along = neighbour - part[0]
+            length = math.hypot(*along)
+            middle = float(part.mean(axis=0) @ along)
+            beyond.append(np.maximum(np.abs(points @ along - middle) / length - length / 2, 0.0))
+        nearest = np.minimum(nearest, np.square(beyond[0]) + np.square(beyond[1]))
+    return np.sqrt(nearest)
 
 
 def contact_points(corners: list[Array], away: float) -> tuple[Array, Array]:

@@ -21,7 +21,7 @@ class BlockShape:
     """One block.
 
     Attributes:
-        parts: convex polygons, pixels.
+        parts: rectangles, corners in order around, pixels.
         inertia_parts: polygons whose moments of inertia (mass 1 each, about the origin) add up to the block's. They
             are not always the parts: the reference counts the bar of T and ``+`` again instead of its other parts.
     """
