@@ -141,7 +141,7 @@ def _perform(
 ) -> RunResult:
     tasks = load_tasks(protocol, episodes=spec.episodes, seed=spec.seed, split=spec.split or "test")
     digest = tasks_hash(tasks)
-    conditions = Conditions(spec.agent, spec.env, protocol.budget, spec.seed)
+    conditions = Conditions(spec.agent, spec.env, protocol.budget, spec.seed, protocol.env_settings)
     try:
         with crew(conditions) as players:
             run = describe(spec, protocol, card, effort, digest, players.provenance())

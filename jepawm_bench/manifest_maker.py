@@ -36,7 +36,7 @@ def make_manifest(
     """
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
-    env, wanted = make_world(protocol.env_id), count or protocol.episodes
+    env, wanted = make_world(protocol.env_id, protocol.env_settings), count or protocol.episodes
     attrition: Counter[str] = Counter()
     tasks: list[Task] = []
     seed = first = first_seed(protocol, split)

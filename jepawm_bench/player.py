@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -28,6 +28,7 @@ class Conditions:
     env_id: str
     budget: int
     seed: int
+    env_settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Player:
@@ -80,7 +81,7 @@ class Player:
                     render_mode=None,
                     max_episode_steps=self.conditions.budget,
                     disable_env_checker=True,  # it would read, and so draw, every image
-                    **image,
+                    **{**self.conditions.env_settings, **image},
                 )
             )
         return self._envs[:number]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -30,6 +31,8 @@ class Protocol:
     source: str
     """Where tasks come from: ``sampler`` (the environment's, by the published seed rule) or ``manifest``."""
     summary: str
+    env_settings: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the environment that are not its defaults."""
     goal_source: str = "random_state"
     """How start and goal are found, see :mod:`jepawm_envs.goal_sources`."""
     goal_steps: int = 30
@@ -74,10 +77,11 @@ PROTOCOLS: tuple[Protocol, ...] = (
     _standard("JepaWM/Wall-v0", 60, hard_from=DETOUR),
     _paper(
         "JepaWM/TwoRooms-v0",
-        "As published by EB-JEPA: its 20 tasks, replanning at every one of 200 steps, success at the end.",
+        "As published by EB-JEPA: its 20 tasks, 200 steps, contacts with its jitter, success at the end.",
         budget=200,
         episodes=20,
         source="manifest",
+        env_settings={"jitter": 0.5},
         goal_source="official",
         oracle_meets="nothing",
         hard_from=DETOUR,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 
 from jepawm_bench.errors import UsageError
+
+SURELY_BETTER = 0.1
+"""Lead of the nearest name at which the others are not worth naming; many names share their beginning."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
@@ -18,7 +21,9 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """
     names = sorted(known)
     lower = {candidate.lower(): candidate for candidate in names}
-    near = [lower[match] for match in get_close_matches(name.lower(), list(lower), n=3, cutoff=0.5)]
+    matches = get_close_matches(name.lower(), list(lower), n=3, cutoff=0.5)
+    likeness = [SequenceMatcher(None, match, name.lower()).ratio() for match in matches]
+    near = [lower[match] for match, ratio in zip(matches, likeness, strict=True) if ratio > likeness[0] - SURELY_BETTER]
     if near:
         hint = f"Did you mean {' or '.join(near)}?"
     else:

@@ -36,7 +36,7 @@ def load_tasks(protocol: Protocol, *, episodes: int | None, seed: int, split: st
 
 
 def _sampled(protocol: Protocol, episodes: int, seed: int) -> list[Task]:
-    env = make_world(protocol.env_id)
+    env = make_world(protocol.env_id, protocol.env_settings)
     return [sample_task(env, protocol, index, published_seed(seed, index)) for index in range(episodes)]
 
 

@@ -60,9 +60,11 @@ def sample_task(env: Any, protocol: Protocol, index: int, seed: int) -> Task:
     )
 
 
-def make_world(env_id: str) -> Any:
+def make_world(env_id: str, settings: Mapping[str, Any] | None = None) -> Any:
     """The bare environment, for its sampler, dynamics and predicates; nothing is drawn."""
-    return gymnasium.make(env_id, obs_type="state", render_mode=None, disable_env_checker=True).unwrapped
+    return gymnasium.make(
+        env_id, obs_type="state", render_mode=None, disable_env_checker=True, **(settings or {})
+    ).unwrapped
 
 
 def tasks_hash(tasks: Sequence[Task]) -> str:

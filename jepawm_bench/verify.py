@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from jepawm_bench.canonical import canonical_json
 from jepawm_bench.errors import DamagedRun, UsageError
 from jepawm_bench.player import Conditions, Player
-from jepawm_bench.protocols import find_protocol
+from jepawm_bench.protocols import Protocol, find_protocol
 from jepawm_bench.registry import load_registry, make_agent
 from jepawm_bench.results import EpisodeRecord, Finished, Trace
 from jepawm_bench.rollout import Rollout
@@ -139,11 +139,12 @@ def verify(
             render_mode=None,
             max_episode_steps=protocol.budget,
             disable_env_checker=True,
+            **protocol.env_settings,
         )
         verdicts = [_replay(env, claims, tasks[record.episode], record) for record in replayed]
         if replan:
             planned = _spread(claims.records, replan_episodes)
-            verdicts += _plan_again(claims, tasks, planned, protocol.budget, device)
+            verdicts += _plan_again(claims, tasks, planned, protocol, device)
     return Verification(len(claims.records), tuple(problems), tuple(verdicts), tuple(notes))
 
 
@@ -263,11 +264,11 @@ def _agrees(now: Any, then: Any) -> bool:
 
 
 def _plan_again(
-    claims: Claims, tasks: Sequence[Task], records: Sequence[EpisodeRecord], budget: int, device: str
+    claims: Claims, tasks: Sequence[Task], records: Sequence[EpisodeRecord], protocol: Protocol, device: str
 ) -> list[Verdict]:
     spec = claims.spec
     agent = make_agent(spec.request(load_registry().card(spec.agent), device))
-    player = Player(agent, Conditions(spec.agent, spec.env, budget, spec.seed))
+    player = Player(agent, Conditions(spec.agent, spec.env, protocol.budget, spec.seed, protocol.env_settings))
     now, then = player.provenance["agent"].get("weights_sha256"), claims.identity.get("weights_sha256")
     if now != then:
         raise UsageError(

@@ -52,6 +52,18 @@ ENVIRONMENTS: dict[str, EnvRecord] = {
             max_episode_steps=30,
             summary="Two rooms, a wall with one door: bring the dot to the other side.",
         ),
+        EnvRecord(
+            "JepaWM/TwoRooms-v0",
+            "jepawm_envs.tworooms.env:TwoRoomsEnv",
+            max_episode_steps=200,
+            summary="Two rooms, a wall and a door that are elsewhere in every task: bring the dot to the other side.",
+        ),
+        EnvRecord(
+            "JepaWM/PushT-v0",
+            "jepawm_envs.pusht.env:PushTEnv",
+            max_episode_steps=30,
+            summary="Push a T-shaped block to a position and angle, and come to rest where the goal shows the agent.",
+        ),
         *_METAWORLD,
     )
 }
