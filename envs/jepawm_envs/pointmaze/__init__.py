@@ -1,0 +1,1 @@
+"""The PointMaze tasks: layouts, physics, drawing, scripted controllers and the environment."""
