@@ -36,8 +36,7 @@ def make() -> Iterator[Make]:
         env.close()
 
 
-@pytest.mark.parametrize("obs_type", ["pixels", "state"])
-@pytest.mark.parametrize("task", ["reach", "button-press-topdown"])
+@pytest.mark.parametrize(("task", "obs_type"), [("reach", "pixels"), ("button-press-topdown", "state")])
 @pytest.mark.filterwarnings("ignore:.*Not able to test alternative render modes")  # not made by gymnasium.make
 def test_gymnasium_finds_nothing_to_complain_about(make, task, obs_type):
     check_env(make(task, obs_type=obs_type))

@@ -213,10 +213,11 @@ class MetaworldEnv(GoalEnv):
         """The ways that are left, in metres, and 0.1 m more where the task is not solved; not zero at the goal.
 
         The ways are Metaworld's own measure, the first object's way to where the expert leaves it (five tasks have no
-        measure of their own) and, with a weight of 0.3, the hand's way to the object. In a trial of five costs with a
-        small cross-entropy planner (two or three seeds a task) the hand's way to where the expert leaves it, instead
-        of the way to the object, opened no drawer and pushed nothing; the distance to the expert's end alone lost reach,
-        because there the expert ends on the very edge of success; and so did a cost that is flat where success holds.
+        measure of their own) and, with a weight of 0.3, the hand's way to the object. This was chosen by a trial with
+        a small cross-entropy planner (two or three seeds a task). With the hand's way to where the expert leaves it,
+        instead of the way to the object, no drawer opened and no puck reached its place. The distance to the expert's
+        end alone lost reach, since there the expert ends on the very edge of success, and so did a cost that is flat
+        where success holds.
         """
         states, goal = np.asarray(states, np.float64), np.asarray(goal_state, np.float64)
         to_object = np.linalg.norm(states[..., HAND] - states[..., OBJECT], axis=-1)
