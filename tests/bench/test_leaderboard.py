@@ -8,7 +8,7 @@ import pytest
 
 from jepawm_bench.errors import DamagedRun, UsageError
 from jepawm_bench.leaderboard import Row, by_task, measured_rows, ranks, read_runs, reference_rows, tables
-from jepawm_bench.leaderboard_page import cells
+from jepawm_bench.leaderboard_page import cells, family_page
 
 REFERENCE = Path(__file__).parents[2] / "leaderboards" / "reference" / "published.csv"
 WALL = "JepaWM/Wall-v0"
@@ -173,3 +173,24 @@ def test_what_cannot_be_shown_is_said(board, cli, tmp_path, monkeypatch):
 def test_an_overridden_setting_makes_another_row():
     plain = row("agent", 50)
     assert dataclasses.replace(plain, variant="compact, planner.name=mppi") != plain
+
+
+def test_a_benchmark_of_many_environments_is_one_table_with_its_mean(tmp_path):
+    def measured(env, agent, kind, outcomes, command="jepawm-bench run"):
+        rate = 100 * sum(outcomes) / len(outcomes)
+        settings = {"outcomes": tuple(map(float, outcomes)), "commands": (command,)}
+        return Row(env, "standard", agent, "default", kind, len(outcomes), rate, "", **settings)
+
+    reach, push = "JepaWM/MetaworldReach-v0", "JepaWM/MetaworldPush-v0"
+    board = {
+        (reach, "standard"): [measured(reach, "oracle", "ceiling", [1, 1]), measured(reach, "random", "floor", [0, 1])],
+        (push, "standard"): [measured(push, "oracle", "ceiling", [1, 0, 0, 0])],
+    }
+    lines = family_page("metaworld", board, tmp_path).splitlines()
+    assert "| environment | oracle (ceiling) | random (floor) |" in lines
+    assert f"| {reach} | 100.0 | 50.0 |" in lines
+    assert f"| {push} | 25.0 |  |" in lines
+    (mean,) = [line for line in lines if line.startswith("| mean of 2 |")]
+    assert "62.5 (" in mean  # each environment counts the same, whatever its number of tasks
+    assert "1 environments" in mean  # random played one of the two
+    assert lines.count("jepawm-bench run") == 2
