@@ -8,6 +8,7 @@ Source of every constant: jepa-wms (commit 6eafb14) ``pointmaze_env/maze_model.p
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from xml.etree import ElementTree
@@ -17,7 +18,7 @@ import numpy as np
 from mujoco import rollout
 from numpy.typing import ArrayLike, NDArray
 
-from jepawm_envs.pointmaze.layouts import BODY_ORIGIN, RADIUS, Maze
+from jepawm_envs.pointmaze.layouts import BODY_ORIGIN, CELL_ORIGIN, RADIUS, Maze
 
 Array = NDArray[np.float64]
 
@@ -65,6 +66,8 @@ class World:
         self.maze, self.body = maze, body
         self.model = build_model(maze, body)
         self._data = mujoco.MjData(self.model)
+        self._wall_rows = maze.walls.tolist()
+        self._last = maze.walls.shape[0] - 1, maze.walls.shape[1] - 1
 
     def __reduce__(self):
         return World, (self.maze, self.body)
@@ -91,6 +94,9 @@ class World:
     def move(self, states: Array, forces: Array) -> Array:
         """One environment step: states (B, 4) and forces (B, 2) in [-1, 1] to states (B, 4)."""
         velocity = np.clip(states[:, 2:], -MAX_SPEED, MAX_SPEED)
+        if len(states) == 1:
+            flown = self._fly_one(*states[0, :2].tolist(), *velocity[0].tolist(), *forces[0].tolist())
+            return self._collide(states[:, :2], velocity, forces) if flown is None else np.array([flown])
         after, near = self._fly(states[:, :2], velocity, forces)
         if near.any():
             after[near] = self._collide(states[near, :2], velocity[near], forces[near])
@@ -105,6 +111,20 @@ class World:
             position = position + TIMESTEP * velocity
             near |= self._near_wall(position)
         return np.concatenate([position, velocity], axis=-1), near
+
+    def _fly_one(self, x: float, y: float, vx: float, vy: float, fx: float, fy: float) -> tuple[float, ...] | None:
+        """What :meth:`_fly` computes, bit by bit, for one ball and in a fifth of its time; None near a wall."""
+        damping, inertia = self.body.damping, self.body.mass + TIMESTEP * self.body.damping
+        for step in range(SUBSTEPS + 1):
+            if step:
+                vx = vx + TIMESTEP * ((GEAR * fx - damping * vx) / inertia)
+                vy = vy + TIMESTEP * ((GEAR * fy - damping * vy) / inertia)
+                x, y = x + TIMESTEP * vx, y + TIMESTEP * vy
+            for i in (math.floor(x + side - CELL_ORIGIN + 0.5) for side in (-REACH, REACH)):
+                for j in (math.floor(y + side - CELL_ORIGIN + 0.5) for side in (-REACH, REACH)):
+                    if self._wall_rows[min(max(i, 0), self._last[0])][min(max(j, 0), self._last[1])]:
+                        return None
+        return x, y, vx, vy
 
     def _near_wall(self, position: Array) -> NDArray[np.bool_]:
         """Whether the square around the ball, a little larger than it, leaves the free cells, (B,)."""
