@@ -10,6 +10,7 @@ pytest.importorskip("pymunk")
 import pymunk
 
 from jepawm_envs.pusht import drawing, physics, raster
+from jepawm_envs.pusht.drawing_fast import draw_fast
 from jepawm_envs.pusht.shapes import SHAPES
 
 STATE = np.array([200.0, 150.0, 300.0, 260.0, 0.7, 0.0, 0.0])
@@ -89,3 +90,15 @@ def test_discs_have_an_even_diameter():
         [False, True, True, False],
     ]
     assert raster.disc(15).sum() == pytest.approx(np.pi * 15**2, rel=0.03)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("size", "mean"), [(224, 0.3), (64, 1.0)])
+def test_the_fast_picture_is_close_to_the_published_one(shape, size, mean):
+    look = drawing.Look(world=physics.World(shape))
+    random = np.random.default_rng(1)
+    states = random.uniform([-5, -5, 60, 60, 0, 0, 0], [517, 517, 450, 450, 6, 1, 1], size=(10, 7))
+    difference = np.abs(draw_fast(states, size, look).astype(int) - drawing.draw(states, size, look))
+    assert difference.mean() < mean
+    gone = np.array([-300.0, 900.0, -400.0, 700.0, 0.1, 0.0, 0.0])
+    np.testing.assert_array_equal(draw_fast(gone, size, look), drawing.draw(gone, size, look))

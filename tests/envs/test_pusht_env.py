@@ -262,3 +262,11 @@ def test_behaviour_depends_on_its_generator_alone(env):
     assert (first[1] != other[1]).any()
     begin(env, first[0][0])
     assert env.difficulty(first[0][0], FREE)["geodesic"] > 0
+
+
+def test_fast_quality_shows_nearly_the_same():
+    quick, paper = (
+        PushTEnv(render_quality=quality, factors={"block.color": (0, 0, 100)}).draw(PUSHING, 224).astype(int)
+        for quality in ("fast", "paper")
+    )
+    assert 0 < np.abs(quick - paper).mean() < 0.3
