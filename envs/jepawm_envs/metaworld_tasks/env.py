@@ -216,8 +216,7 @@ class MetaworldEnv(GoalEnv):
         measure of their own) and, with a weight of 0.3, the hand's way to the object. This was chosen by a trial with
         a small cross-entropy planner (two or three seeds a task). With the hand's way to where the expert leaves it,
         instead of the way to the object, no drawer opened and no puck reached its place. The distance to the expert's
-        end alone lost reach, since there the expert ends on the very edge of success, and so did a cost that is flat
-        where success holds.
+        end alone left reach unsolved in two of three episodes, since there the expert ends on the very edge of success.
         """
         states, goal = np.asarray(states, np.float64), np.asarray(goal_state, np.float64)
         to_object = np.linalg.norm(states[..., HAND] - states[..., OBJECT], axis=-1)
