@@ -11,7 +11,7 @@ import numpy as np
 from jepawm_bench.difficulty import bins
 from jepawm_bench.errors import BenchError
 from jepawm_bench.manifests import FORMAT, Manifest, manifest_name
-from jepawm_bench.protocols import SPLITS, Protocol
+from jepawm_bench.protocols import EVERY_RULE, NOTHING, PUBLISHED_RULE, SOME_STEP, SPLITS, Protocol
 from jepawm_bench.scoring import predicates_json
 from jepawm_bench.suggest import unknown
 from jepawm_bench.tasks import Task, make_world, sample_task
@@ -62,15 +62,19 @@ def first_seed(protocol: Protocol, split: str) -> int:
 
 def refusal(env: Any, task: Task, protocol: Protocol) -> str | None:
     """Why a candidate is no task: solved at the start, or not reached by the oracle; None when it is one."""
-    if protocol.oracle_meets == "nothing":
+    if protocol.oracle_meets == NOTHING:
         return None
     init, goal = np.array(task.init_state), np.array(task.goal_state)
-    path = env.trace(follow(env, env.expert_action, init, goal, protocol.budget))
-    start, end = (env.distances(state, goal) for state in (path[0], path[-1]))
-    if any(bool(predicate.met(start)) for predicate in env.predicates):
+    path = env.distances(env.trace(follow(env, env.expert_action, init, goal, protocol.budget)), goal)
+    rules = [np.asarray(predicate.met(path)) for predicate in env.predicates]
+    if any(bool(met[0]) for met in rules):
         return "solved_at_start"
-    wanted = env.predicates if protocol.oracle_meets == "every predicate" else env.predicates[:1]
-    return None if all(bool(predicate.met(end)) for predicate in wanted) else "not_reached_by_oracle"
+    reached = {
+        EVERY_RULE: all(bool(met[-1]) for met in rules),
+        PUBLISHED_RULE: bool(rules[0][-1]),
+        SOME_STEP: bool(rules[0].any()),
+    }
+    return None if reached[protocol.oracle_meets] else "not_reached_by_oracle"
 
 
 def _header(
@@ -99,14 +103,12 @@ def _header(
 
 def _rule(protocol: Protocol) -> str:
     """How the tasks were chosen, in words."""
-    if protocol.oracle_meets == "nothing":
+    if protocol.oracle_meets == NOTHING:
         return "consecutive entries of the published task list (last one excluded), all kept"
     drawn = (
         "sample_states(seed)"
         if protocol.goal_source == "random_state"
         else f"goal source {protocol.goal_source}, {protocol.goal_steps} steps,"
     )
-    return (
-        f"{drawn} for consecutive seeds (last one excluded); kept when no predicate holds at the start and "
-        f"{protocol.oracle_meets} holds after the oracle's last step within the budget"
-    )
+    meets = protocol.oracle_meets.replace(" the oracle's last step", " the oracle's last step within the budget")
+    return f"{drawn} for consecutive seeds (last one excluded); kept when no predicate holds at the start and {meets}"

@@ -12,6 +12,10 @@ from jepawm_bench.errors import UsageError
 from jepawm_bench.suggest import unknown
 
 SPLITS = ("dev", "test")
+EVERY_RULE = "every predicate holds after the oracle's last step"
+PUBLISHED_RULE = "the published predicate holds after the oracle's last step"
+SOME_STEP = "the published predicate holds after some step of the oracle"
+NOTHING = "nothing is asked of the oracle"
 FAMILIES = ("metaworld",)
 """Benchmarks of many environments, shown together."""
 
@@ -40,9 +44,8 @@ class Protocol:
     hard_from: tuple[str, float] | None = None
     """The measure of difficulty, and the value, that separates short from long tasks: ``detour`` is the length of a
     way minus the straight distance, everything else an entry of the environment's ``difficulty``."""
-    oracle_meets: str = "every predicate"
-    """What a task of a manifest needs at the oracle's end, ``every predicate`` or ``the published predicate``; or
-    ``nothing``, for published task lists."""
+    oracle_meets: str = EVERY_RULE
+    """What the oracle must reach on a task of a manifest."""
 
     @property
     def frozen(self) -> bool:
@@ -83,7 +86,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
         source="manifest",
         env_settings={"jitter": 0.5},
         goal_source="official",
-        oracle_meets="nothing",
+        oracle_meets=NOTHING,
         hard_from=DETOUR,
     ),
     _standard("JepaWM/TwoRooms-v0", 100, hard_from=DETOUR),
@@ -104,9 +107,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
         goal_source="dset",
         hard_from=("block", 50.0),
     ),
-    _standard(
-        "JepaWM/PushT-v0", 60, goal_source="dset", hard_from=("block", 50.0), oracle_meets="the published predicate"
-    ),
+    _standard("JepaWM/PushT-v0", 60, goal_source="dset", hard_from=("block", 50.0), oracle_meets=PUBLISHED_RULE),
     _paper(
         "JepaWM/Metaworld*-v0",
         "As published: goals are where the expert ends, plans of 6 x 5 steps of which half is executed, success at "
@@ -116,7 +117,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
         goal_source="expert",
         goal_steps=100,
     ),
-    _standard("JepaWM/Metaworld*-v0", 150, episodes=50, goal_source="expert", goal_steps=100),
+    _standard("JepaWM/Metaworld*-v0", 150, episodes=50, goal_source="expert", goal_steps=100, oracle_meets=SOME_STEP),
 )
 
 

@@ -9,7 +9,7 @@ from jepawm_bench.canonical import canonical_json
 from jepawm_bench.errors import BenchError, DamagedManifest, UsageError
 from jepawm_bench.manifest_maker import make_manifest, refusal
 from jepawm_bench.manifests import load_manifest, packaged_manifest
-from jepawm_bench.protocols import all_protocols, find_protocol, short_name
+from jepawm_bench.protocols import NOTHING, all_protocols, find_protocol, short_name
 from jepawm_bench.task_lists import load_tasks, published_seed
 from jepawm_bench.tasks import Task, make_world, tasks_hash
 from jepawm_envs.goal_sources import follow
@@ -22,7 +22,7 @@ SLOW_ORACLES = ("JepaWM/PushT-v0",)
 SLOW_SAMPLE = ("JepaWM/MetaworldReach-v0", "JepaWM/MetaworldDrawerClose-v0")
 FROZEN = [protocol for protocol in MANY if not ENVIRONMENTS[protocol.env_id].slow or protocol.env_id in SLOW_SAMPLE]
 """The task lists that are looked at with the simulator."""
-OFFICIAL = [protocol for protocol in FROZEN if protocol.oracle_meets == "nothing"]
+OFFICIAL = [protocol for protocol in FROZEN if protocol.oracle_meets == NOTHING]
 every_list = pytest.mark.parametrize("split", ["dev", "test"])
 
 

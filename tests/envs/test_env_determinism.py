@@ -86,7 +86,7 @@ def test_nobody_touches_the_global_generators(make_env, env_id):
 @every_mode
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_vectorised_environments_equal_single_ones(make_env, env_id, obs_type, mode):
-    seeds, settings = [3, 4], {"obs_type": obs_type, "image_size": 32}
+    seeds, settings = [3, 4], {"obs_type": obs_type, "image_size": 32, "render_quality": "fast"}
     single = [make_env(env_id, **settings) for _ in seeds]
     actions = actions_for(single[0], 4).astype(np.float32)
     expected = [env.reset(seed=seed)[0] for env, seed in zip(single, seeds, strict=True)]
