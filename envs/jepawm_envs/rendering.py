@@ -165,8 +165,10 @@ class Camera:
     """Draws square pictures of a MuJoCo model.
 
     The OpenGL context is created by the first picture and freed by :meth:`close`, at the latest when the process
-    ends. A process that was forked while a camera was open gets a context of its own. A camera that is copied or
-    pickled travels without its context. Not for use by several threads at once.
+    ends. A process that was forked while a camera was open gets a context of its own, as workers of
+    ``multiprocessing`` do; a child of a bare ``os.fork`` must end with ``os._exit``, because Mesa's exit handlers wait
+    for threads that only the parent has. A camera that is copied or pickled travels without its context. Not for use
+    by several threads at once.
 
     Args:
         model: ``mujoco.MjModel``. Its visual settings may change between pictures, its meshes and textures not.
@@ -186,7 +188,8 @@ class Camera:
     ):
         if quality not in QUALITIES:
             raise InvalidOption(f"render_quality={quality!r} is not known; choose one of {', '.join(QUALITIES)}.")
-        self.model, self.size, self.quality = model, int(size), quality
+        self.model, self.size = model, int(size)
+        self.quality: Quality = quality
         self.view, self.bottom_first = view, bottom_first
         self._parts: _Parts | None = None
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import mujoco
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -44,7 +43,7 @@ class Painter:
     def __init__(self, maze: Maze, size: int, quality: Quality):
         self._maze = maze
         self._model = physics.build_model(maze)
-        self._data = mujoco.MjData(self._model)
+        self._data = physics.mujoco.MjData(self._model)
         self._camera = Camera(self._model, size, quality, bottom_first=True)
         self._published = {
             name: np.array(value)
@@ -64,7 +63,7 @@ class Painter:
         pictures = np.empty((len(flat), size, size, 3), np.uint8)
         for picture, position in zip(pictures, flat, strict=True):
             self._data.qpos[:] = position
-            mujoco.mj_kinematics(self._model, self._data)
+            physics.mujoco.mj_kinematics(self._model, self._data)
             picture[:] = self._camera.render(self._data)
         return pictures.reshape(*positions.shape[:-1], size, size, 3)
 

@@ -8,17 +8,20 @@ Source of every constant: jepa-wms (commit 6eafb14) ``pointmaze_env/maze_model.p
 
 from __future__ import annotations
 
+import importlib
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 from xml.etree import ElementTree
 
-import mujoco
 import numpy as np
-from mujoco import rollout
 from numpy.typing import ArrayLike, NDArray
 
 from jepawm_envs.pointmaze.layouts import BODY_ORIGIN, CELL_ORIGIN, RADIUS, Maze
+
+mujoco: Any = importlib.import_module("mujoco")  # its types are not known to checkers
+rollout: Any = importlib.import_module("mujoco.rollout")
 
 Array = NDArray[np.float64]
 
@@ -140,8 +143,8 @@ class World:
         return states[:, -1, 1:]
 
 
-def build_model(maze: Maze, body: Body = PUBLISHED) -> mujoco.MjModel:
-    """A compiled model of its own; compiling once a layout, because callers may change its colours."""
+def build_model(maze: Maze, body: Body = PUBLISHED) -> Any:
+    """A compiled ``mujoco.MjModel``, a new one every time, because callers may change its colours."""
     return mujoco.MjModel.from_xml_string(build_xml(maze, body))
 
 
