@@ -67,7 +67,7 @@ def _standard(env_id: str, budget: int, **settings: Any) -> Protocol:
     return Protocol("standard", env_id, budget=budget, default_seed=1, summary=summary, **asked)
 
 
-DETOUR = ("detour", 10.0)
+DETOUR, MAZE_DETOUR = ("detour", 10.0), ("detour", 0.5)
 
 PROTOCOLS: tuple[Protocol, ...] = (
     _paper(
@@ -91,13 +91,27 @@ PROTOCOLS: tuple[Protocol, ...] = (
     ),
     _standard("JepaWM/TwoRooms-v0", 100, hard_from=DETOUR),
     _paper(
-        "JepaWM/PointMaze*-v0",
+        "JepaWM/PointMaze-v0",
         "As published: random start and goal, one open-loop plan of 6 x 5 steps, success at the end.",
         budget=30,
         episodes=96,
-        hard_from=("detour", 0.5),
+        hard_from=MAZE_DETOUR,
     ),
-    _standard("JepaWM/PointMaze*-v0", 60, hard_from=("detour", 0.5)),
+    _standard("JepaWM/PointMaze-v0", 60, hard_from=MAZE_DETOUR),
+    *(
+        protocol
+        for maze, budget in (("Open", 60), ("Medium", 100), ("Large", 150))
+        for protocol in (
+            _paper(
+                f"JepaWM/PointMaze{maze}-v0",
+                f"The published rules on a maze they were not published for, with {budget} steps.",
+                budget=budget,
+                episodes=96,
+                hard_from=MAZE_DETOUR,
+            ),
+            _standard(f"JepaWM/PointMaze{maze}-v0", budget, hard_from=MAZE_DETOUR),
+        )
+    ),
     _paper(
         "JepaWM/PushT-v0",
         "As published: goals are the end of 30 recorded actions, one open-loop plan of 6 x 5 steps, success at the "

@@ -59,6 +59,22 @@ ENVIRONMENTS: dict[str, EnvRecord] = {
             summary="Two rooms, a wall and a door that are elsewhere in every task: bring the dot to the other side.",
         ),
         EnvRecord(
+            "JepaWM/PointMaze-v0",
+            "jepawm_envs.pointmaze.env:PointMazeEnv",
+            max_episode_steps=30,
+            summary="Drive a heavy ball through a U-shaped maze.",
+        ),
+        *(
+            EnvRecord(
+                f"JepaWM/PointMaze{maze.capitalize()}-v0",
+                "jepawm_envs.pointmaze.env:PointMazeEnv",
+                max_episode_steps=steps,
+                summary=f"Drive a heavy ball through D4RL's {maze} maze.",
+                settings={"maze": maze},
+            )
+            for maze, steps in (("open", 60), ("medium", 100), ("large", 150))
+        ),
+        EnvRecord(
             "JepaWM/PushT-v0",
             "jepawm_envs.pusht.env:PushTEnv",
             max_episode_steps=30,
