@@ -133,7 +133,7 @@ class World:
         """Whether the square around the ball, a little larger than it, leaves the free cells, (B,)."""
         corners = self.maze.cell(position[:, None] + REACH * CORNERS)
         corners = np.clip(corners, 0, np.array(self.maze.walls.shape) - 1)
-        return self.maze.walls[corners[..., 0], corners[..., 1]].any(axis=-1)
+        return np.asarray(self.maze.walls[corners[..., 0], corners[..., 1]].any(axis=-1))
 
     def _collide(self, position: Array, velocity: Array, forces: Array) -> Array:
         """A step in MuJoCo."""
