@@ -90,9 +90,7 @@ class ActionTokenPredictor(Predictor):
         x = torch.cat(tokens, dim=2)
         size = x.shape[2]
         x = x.flatten(1, 2)
-        table = cached_rope_table(
-            frames, self.grid_size, x.shape[-1] // self.heads, size - patches, x.dtype, x.device
-        )
+        table = cached_rope_table(frames, self.grid_size, x.shape[-1] // self.heads, size - patches, x.dtype, x.device)
         mask = None if frames == 1 else frame_causal_mask(frames, size, x.device)
         for index, block in enumerate(self.predictor_blocks):
             last = index == len(self.predictor_blocks) - 1

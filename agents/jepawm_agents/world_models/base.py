@@ -37,6 +37,9 @@ class Predictor(nn.Module):
     """Where imagined proprioception comes from: the model, or the pose integrated over the actions
     (``compute_new_pose``; then proprioception and actions are those of :mod:`.pose`, not normalised)."""
 
+    def attach(self, encoder: nn.Module) -> None:
+        """Learn of the encoder whose latents these are; called once by the world model that holds both."""
+
     def embed_proprio(self, proprio: Tensor) -> Tensor:
         """Embed normalised proprioception (B, T, Q) and repeat it on the grid, (B, T, P, E).
 

@@ -103,21 +103,21 @@ def _architecture(tensors: Tensors, grid_size: int, heads: int) -> tuple[Callabl
 
 def _blocks(tensors: Tensors, heads: int) -> dict[str, Any]:
     """Sizes of the families made of ``predictor_blocks``."""
-    width, latent_dim = _shape(tensors, "predictor_embed.weight", 2)
-    (dim,) = _shape(tensors, "predictor_norm.weight", 1)
+    width, latent_dim = shape_of(tensors, "predictor_embed.weight", 2)
+    (dim,) = shape_of(tensors, "predictor_norm.weight", 1)
     if heads < 1 or dim % heads:
         raise WeightsError(f"num_heads={heads} does not divide the {dim} channels of these weights; name another.")
     return {
         "width": width,
         "latent_dim": latent_dim,
         "depth": _count_layers(tensors, r"predictor_blocks\.(\d+)\."),
-        "mlp_ratio": _shape(tensors, "predictor_blocks.0.mlp.fc1.weight", 2)[0] / dim,
+        "mlp_ratio": shape_of(tensors, "predictor_blocks.0.mlp.fc1.weight", 2)[0] / dim,
     }
 
 
 def _dino_wm(tensors: Tensors, grid_size: int, heads: int) -> dict[str, Any]:
-    _, positions, dim = _shape(tensors, "pos_embedding", 3)
-    inner = _shape(tensors, "transformer.layers.0.0.to_qkv.weight", 2)[0] // 3
+    _, positions, dim = shape_of(tensors, "pos_embedding", 3)
+    inner = shape_of(tensors, "transformer.layers.0.0.to_qkv.weight", 2)[0] // 3
     if heads < 1 or inner % heads:
         raise WeightsError(f"num_heads={heads} does not divide the {inner} channels of these weights; name another.")
     if grid_size < 1 or positions % grid_size**2:
@@ -127,31 +127,31 @@ def _dino_wm(tensors: Tensors, grid_size: int, heads: int) -> dict[str, Any]:
         "latent_dim": dim - sizes["action_width"] - sizes.get("proprio_width", 0),
         "depth": _count_layers(tensors, r"transformer\.layers\.(\d+)\."),
         "head_dim": inner // heads,
-        "mlp_dim": _shape(tensors, "transformer.layers.0.1.net.1.weight", 2)[0],
+        "mlp_dim": shape_of(tensors, "transformer.layers.0.1.net.1.weight", 2)[0],
         "frames": positions // grid_size**2,
     }
 
 
 def _linear_action(tensors: Tensors) -> dict[str, Any]:
-    return {"action_dim": _shape(tensors, "action_encoder.weight", 2)[1]}
+    return {"action_dim": shape_of(tensors, "action_encoder.weight", 2)[1]}
 
 
 def _embedded_action(tensors: Tensors) -> dict[str, Any]:
-    width, size, _ = _shape(tensors, "action_encoder.patch_embed.weight", 3)
+    width, size, _ = shape_of(tensors, "action_encoder.patch_embed.weight", 3)
     return {"action_width": width, "action_dim": size}
 
 
 def _embedded_proprio(tensors: Tensors) -> dict[str, Any]:
     if "proprio_encoder.patch_embed.weight" not in tensors:
         return {}
-    width, size, _ = _shape(tensors, "proprio_encoder.patch_embed.weight", 3)
+    width, size, _ = shape_of(tensors, "proprio_encoder.patch_embed.weight", 3)
     return {"proprio_width": width, "proprio_dim": size}
 
 
 def _proprio_token(tensors: Tensors) -> dict[str, Any]:
     if "proprio_encoder.weight" not in tensors:
         return {}
-    return {"proprio_token": True, "proprio_dim": _shape(tensors, "proprio_encoder.weight", 2)[1]}
+    return {"proprio_token": True, "proprio_dim": shape_of(tensors, "proprio_encoder.weight", 2)[1]}
 
 
 def _count_layers(tensors: Tensors, pattern: str) -> int:
@@ -159,7 +159,12 @@ def _count_layers(tensors: Tensors, pattern: str) -> int:
     return max(found, default=-1) + 1
 
 
-def _shape(tensors: Tensors, key: str, axes: int) -> tuple[int, ...]:
+def shape_of(tensors: Tensors, key: str, axes: int) -> tuple[int, ...]:
+    """Shape of one tensor.
+
+    Raises:
+        WeightsError: if it is missing or has another number of axes.
+    """
     if key not in tensors:
         raise WeightsError(f"The weights lack {key!r}, so the size of the model cannot be told.")
     shape = tuple(tensors[key].shape)

@@ -13,16 +13,24 @@ from safetensors.torch import save
 
 from jepawm_agents.errors import ConfigError, WeightsError
 from jepawm_agents.suggest import unknown
+from jepawm_agents.world_models.action_token import ActionTokenPredictor
 from jepawm_agents.world_models.adaln import AdaLNPredictor
 from jepawm_agents.world_models.base import Predictor
-from jepawm_agents.world_models.compact_encoder import CompactEncoder
 from jepawm_agents.world_models.dino_wm import DinoWMPredictor
+from jepawm_agents.world_models.eb_jepa import GRUPredictor
+from jepawm_agents.world_models.encoders.registry import ENCODERS
+from jepawm_agents.world_models.feature_rope import FeatureRopePredictor
 from jepawm_agents.world_models.jepa import JEPAWorldModel, Normaliser
 from jepawm_agents.world_models.reference import load_strictly
 
 FORMAT = "jepawm-world-model/1"
-ENCODERS = {"compact": CompactEncoder}
-PREDICTORS: dict[str, type[Predictor]] = {"adaln": AdaLNPredictor, "dino_wm": DinoWMPredictor}
+PREDICTORS: dict[str, type[Predictor]] = {
+    "adaln": AdaLNPredictor,
+    "dino_wm": DinoWMPredictor,
+    "action_token": ActionTokenPredictor,
+    "feature_rope": FeatureRopePredictor,
+    "gru": GRUPredictor,
+}
 
 
 def build(config: Mapping[str, Any]) -> JEPAWorldModel:
@@ -53,8 +61,12 @@ def build(config: Mapping[str, Any]) -> JEPAWorldModel:
     )
 
 
-def build_encoder(config: Mapping[str, Any]) -> CompactEncoder:
-    """Build an encoder with fresh weights from its ``family`` and sizes."""
+def build_encoder(config: Mapping[str, Any]) -> Any:
+    """Build an :class:`.encoders.base.Encoder` with fresh weights from its ``family`` and sizes.
+
+    Raises:
+        ConfigError: for an unknown family, sizes that do not fit it, or a package that is not installed.
+    """
     return _make("encoder", ENCODERS, config)
 
 
