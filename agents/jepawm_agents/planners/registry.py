@@ -24,7 +24,9 @@ class PlannerRecord(NamedTuple):
 PLANNERS: dict[str, PlannerRecord] = {
     "cem": PlannerRecord("jepawm_agents.planners.cem:CEM", "cross-entropy method, the published planner"),
     "mppi": PlannerRecord("jepawm_agents.planners.mppi:MPPI", "path integral control, elites weighted by cost"),
-    "icem": PlannerRecord("jepawm_agents.planners.icem:ICEM", "CEM with coloured noise, kept elites, fewer evaluations"),
+    "icem": PlannerRecord(
+        "jepawm_agents.planners.icem:ICEM", "CEM with coloured noise, kept elites, fewer evaluations"
+    ),
     "random_shooting": PlannerRecord(
         "jepawm_agents.planners.random_shooting:RandomShooting", "best of many random sequences, the floor"
     ),
