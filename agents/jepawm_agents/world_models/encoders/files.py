@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def read_published(path: Path, *, key: str | None = None) -> dict[str, Tensor]:
         WeightsError: if the file is missing, truncated, holds anything but tensors and plain values, or lacks the
             entry.
     """
-    content = _load(path)
+    content = read_file(path)
     if key is not None:
         if key not in content:
             raise WeightsError(f"{path} has no entry {key!r}; it has {', '.join(map(str, list(content)[:6]))}.")
@@ -41,21 +42,35 @@ def read_published(path: Path, *, key: str | None = None) -> dict[str, Tensor]:
     return {_unwrapped(str(name)): value for name, value in content.items()}
 
 
-def _load(path: Path) -> Mapping[str, Any]:
+def read_file(path: Path) -> Mapping[str, Any]:
+    """Read what ``torch.save`` wrote, tensors and plain values only; tensors stay on disk until they are used.
+
+    Raises:
+        WeightsError: if the file is missing, truncated, holds code, or is no dictionary.
+    """
     if not path.is_file():
         raise WeightsError(f"There is no weights file at {path}.")
+    zipped = zipfile.is_zipfile(path)
+    if not zipped and _starts_like_a_zip(path):
+        raise WeightsError(f"{path} is truncated: its end is missing. Get it again.")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        # Files from before torch 1.6 are no archives and cannot be mapped into memory.
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError:
         raise WeightsError(
             f"{path} is damaged, or holds code and not only weights; it was not loaded. Get it again from its source."
         ) from None
     except (RuntimeError, OSError, EOFError, ValueError) as problem:
-        first = str(problem).splitlines()[0]
+        first = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
         raise WeightsError(f"{path} cannot be read ({first}); it may be truncated. Get it again.") from None
     if not isinstance(content, Mapping):
         raise WeightsError(f"{path} holds a {type(content).__name__} instead of a dictionary of weights.")
     return content
+
+
+def _starts_like_a_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"
 
 
 def _unwrapped(name: str) -> str:
