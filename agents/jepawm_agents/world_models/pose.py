@@ -13,8 +13,6 @@ import torch
 from torch import Tensor
 
 POSE_DIM = 7
-# Below this cosine of b the other two angles turn about one axis, and only their sum or difference is known.
-_GIMBAL = 1e-6
 
 
 def integrate_pose(pose: Tensor, action: Tensor) -> Tensor:
@@ -58,11 +56,13 @@ def euler_to_matrix(angles: Tensor) -> Tensor:
 def matrix_to_euler(rotation: Tensor) -> Tensor:
     """Rotations (..., 3, 3) to extrinsic xyz angles (..., 3), b within a quarter turn of zero.
 
-    Where b is a quarter turn the last angle is zero, by convention.
+    Where b is a quarter turn, but for half of the digits, the other two turn about one axis and only their sum or
+    difference is known: the last angle is then zero, by convention.
     """
     r = rotation
-    cosine = torch.sqrt((r[..., 0, 0].square() + r[..., 1, 0].square()).clamp_min(_GIMBAL**2))
-    locked = cosine <= _GIMBAL
+    smallest = torch.finfo(r.dtype).eps ** 0.5
+    cosine = torch.sqrt((r[..., 0, 0].square() + r[..., 1, 0].square()).clamp_min(smallest**2))
+    locked = cosine <= smallest
     one = torch.ones_like(cosine)
     # The branch not taken gets harmless arguments: atan2(0, 0) has no gradient, and NaN times zero is NaN.
     a = torch.atan2(
