@@ -32,7 +32,7 @@ def rollout_from_past(
     """
     batch, candidates, horizon, _ = actions.shape
     present = len(frames) - 1
-    taken = torch.cat([past[:, None].expand(-1, candidates, -1, -1), actions], dim=2)
+    taken = torch.cat([past.to(actions)[:, None].expand(-1, candidates, -1, -1), actions], dim=2)
     condition = predictor.condition(taken.flatten(0, 1))
     seen = [_for_candidates(frame.visual, candidates) for frame in frames]
     felt = [

@@ -102,22 +102,21 @@ class GradientDescent(SearchSettings):
             shape = (batch, self.num_samples, self.steps(horizon), action_dim)
             actions = self._starts(noise, shape, previous).requires_grad_()
             step, history, spent = self.stepper(actions), History(), 0
-            best = best_cost = last_best = None
+            cheapest = torch.zeros(batch, 1, dtype=torch.long, device=actions.device)
+            best, best_cost = actions.detach()[:, :1], actions.new_full((batch, 1), float("inf"))
 
             for iteration, size in rounds(self.sizes, self.max_seconds, actions.device):
                 costs, gradient = _differentiate(cost, actions)
                 elite_costs, index = lowest(costs, self.elites_among(size))
-                last_best = index[:, :1]
-                if self.answer == "best":
-                    found = gather_candidates(actions.detach(), last_best)
-                    best, best_cost = _better(found, elite_costs[:, :1], best, best_cost)
+                cheapest = index[:, :1]
+                best, best_cost = _better(gather_candidates(actions, cheapest), elite_costs[:, :1], best, best_cost)
                 history.add(elite_costs)
                 spent += EVALUATIONS_PER_STEP * size
 
                 step(torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0))
                 self._disturb(actions, noise, iteration + 1)
 
-            sequence = (gather_candidates(actions.detach(), last_best) if best is None else best)[:, 0]
+            sequence = (best if self.answer == "best" else gather_candidates(actions, cheapest))[:, 0]
             trace = history.trace(self.trace_length)
         return Plan(sequence[:, : self.execution_horizon], sequence, trace, spent)
 
@@ -191,9 +190,7 @@ def _differentiate(cost: CostFunction, actions: Tensor) -> tuple[Tensor, Tensor]
     return costs.detach(), gradient
 
 
-def _better(found: Tensor, found_cost: Tensor, best: Tensor | None, best_cost: Tensor | None) -> tuple[Tensor, Tensor]:
+def _better(found: Tensor, found_cost: Tensor, best: Tensor, best_cost: Tensor) -> tuple[Tensor, Tensor]:
     """The cheaper of two sequences (E, 1, H, A) with costs (E, 1); of equals the earlier one."""
-    if best is None or best_cost is None:
-        return found.clone(), found_cost
     won = found_cost < best_cost
     return torch.where(won[:, :, None, None], found, best), torch.where(won, found_cost, best_cost)

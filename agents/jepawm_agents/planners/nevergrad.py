@@ -22,11 +22,12 @@ from jepawm_agents.planners.base import CostFunction, Noise, Plan
 from jepawm_agents.planners.budget import rounds
 from jepawm_agents.planners.elites import lowest
 from jepawm_agents.planners.history import History
-from jepawm_agents.planners.settings import SearchSettings, clip_to_bounds
+from jepawm_agents.planners.settings import SearchSettings, clip_to_bounds, require_choice
 
 PENALTY = 1e6
 """What an optimizer is told of a candidate without a finite cost, at least; the reference's number."""
 SEED_NUMBERS = 8
+ANSWERS = ("recommendation", "best")
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,10 @@ class Nevergrad(SearchSettings):
 
     Every episode has an optimizer of its own, seeded from its noise, with a budget of J times N and N workers. Where
     NGOpt chooses ``MetaModel``, ``DiagonalCMA`` is taken, as in the reference. ``num_elites`` matters to the trace
-    only. The optimizers run on the CPU, so costs are waited for in every iteration. The recommendation is float64
-    and, with most optimizers, never scored.
+    only. The optimizers run on the CPU, so costs are waited for in every iteration. The answer is float64.
+
+    A recommendation need not have been scored. CMA starts anew once it has converged to the precision of the costs,
+    and then recommends worse than it found: with a large budget for a small problem, take ``answer="best"``.
 
     Differs from the reference: candidates are clipped to the bounds, and dimensions without a bound stay free (there
     nevergrad is given bounds of 1 for them); the first deviation is ``init_std`` (there always 1, and shrunk by
@@ -45,9 +48,12 @@ class Nevergrad(SearchSettings):
 
     optimizer: str = "NGOpt"
     """A name of nevergrad's registry."""
+    answer: str = "recommendation"
+    """``recommendation``, the optimizer's own as in the reference, or ``best``, the best candidate scored."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_choice("answer", self.answer, ANSWERS)
         names = _nevergrad().optimizers.registry
         if self.optimizer not in names:
             near = get_close_matches(str(self.optimizer), list(names), n=3) or ["NGOpt", "DiagonalCMA", "CMA"]
@@ -81,7 +87,7 @@ class Nevergrad(SearchSettings):
             spent += size
 
         trace = history.trace(self.trace_length)
-        answers = torch.from_numpy(np.stack([search.recommend() for search in searches])).to(like.device)
+        answers = torch.from_numpy(np.stack([search.answer(self.answer) for search in searches])).to(like.device)
         answers = clip_to_bounds(answers, self.bounds)
         return Plan(answers[:, : self.execution_horizon], answers, trace, spent)
 
@@ -104,6 +110,7 @@ class _Search:
     def __init__(self, settings: Nevergrad, mean: NDArray[np.float64], bits: NDArray[np.uint32]):
         self._global = np.random.RandomState(bits[::2])
         self._asked: list[Any] = []
+        self._best, self._best_cost = mean, np.inf
         ng = _nevergrad()
         with self._at_work():
             space = ng.p.Array(init=mean).set_mutation(sigma=settings.init_std)
@@ -123,13 +130,18 @@ class _Search:
     def tell(self, costs: NDArray[np.float64]) -> None:
         """Report the costs (N,) of the candidates asked for last; those that are no numbers lose."""
         finite = np.isfinite(costs)
-        penalty = max(PENALTY, costs[finite].max(initial=PENALTY))
+        penalty = costs[finite].max(initial=PENALTY)
+        cheapest = np.where(finite, costs, np.inf).argmin()
+        if finite[cheapest] and costs[cheapest] < self._best_cost:
+            self._best, self._best_cost = self._asked[cheapest].value, costs[cheapest]
         with self._at_work():
             for candidate, value in zip(self._asked, np.where(finite, costs, penalty), strict=True):
                 self._optimizer.tell(candidate, float(value))
 
-    def recommend(self) -> NDArray[np.float64]:
-        """The optimizer's answer (H, A)."""
+    def answer(self, kind: str) -> NDArray[np.float64]:
+        """The optimizer's recommendation or the best candidate told, (H, A)."""
+        if kind == "best":
+            return np.array(self._best, dtype=np.float64)
         with self._at_work():
             return np.array(self._optimizer.recommend().value, dtype=np.float64)
 
