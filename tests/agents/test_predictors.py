@@ -223,10 +223,13 @@ def test_a_model_without_proprioception_says_so(family):
         predictor(family, felt=False).predict(visual, action, torch.zeros(B, T, Q))
 
 
-def test_a_missing_proprioception_token_is_asked_for():
-    visual, action, _ = inputs("action_token")
-    with pytest.raises(ValueError, match="has a proprioception token; pass proprio"):
-        predictor("action_token").predict(visual, action, None)
+@transformers
+def test_missing_proprioception_is_asked_for(family):
+    visual, action, _ = inputs(family)
+    with pytest.raises(ValueError, match="This predictor needs proprioception; pass proprio"):
+        predictor(family).predict(visual, action, None)
+    with pytest.raises(ValueError, match="This predictor needs proprioception; pass proprio"):
+        predictor(family).rollout(visual[:, 0], None, action[:, None])
 
 
 @transformers

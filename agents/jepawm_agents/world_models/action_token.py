@@ -80,14 +80,10 @@ class ActionTokenPredictor(Predictor):
     def advance(
         self, visual: Tensor, condition: Tensor, proprio: Tensor | None, *, last_only: bool = False
     ) -> Prediction:
-        """Predict the next frame at every position; shapes in :meth:`Predictor.advance`.
-
-        Raises:
-            ValueError: if proprioception is missing or is not expected.
-        """
+        """Predict the next frame at every position; shapes in :meth:`Predictor.advance`."""
         frames, patches = visual.shape[1:3]
-        tokens = [condition[:, :, None], *self._proprio_token(proprio), self.predictor_embed(visual)]
-        x = torch.cat(tokens, dim=2)
+        felt = [] if self.proprio_encoder is None else [self.proprio_encoder(proprio)]
+        x = torch.cat([condition[:, :, None], *felt, self.predictor_embed(visual)], dim=2)
         size = x.shape[2]
         x = x.flatten(1, 2)
         table = cached_rope_table(frames, self.grid_size, x.shape[-1] // self.heads, size - patches, x.dtype, x.device)
@@ -97,10 +93,3 @@ class ActionTokenPredictor(Predictor):
             x = block(x, table, mask, queries=size if last_only and last else None)
         x = self.predictor_norm(x.unflatten(1, (-1, size))[:, :, -patches:])
         return Prediction(self.normalise(self.predictor_proj(x)), None)
-
-    def _proprio_token(self, proprio: Tensor | None) -> list[Tensor]:
-        if self.proprio_encoder is None and proprio is None:
-            return []
-        if proprio is None:
-            raise ValueError("This predictor has a proprioception token; pass proprio.")
-        return [self._own_proprio_encoder()(proprio)]

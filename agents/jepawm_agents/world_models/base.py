@@ -71,7 +71,12 @@ class Predictor(nn.Module):
         raise NotImplementedError
 
     def forward(self, visual: Tensor, action: Tensor, proprio: Tensor | None, *, last_only: bool = False) -> Prediction:
-        """:meth:`advance` with actions (B, T, A) instead of their conditions."""
+        """:meth:`advance` with actions (B, T, A) instead of their conditions.
+
+        Raises:
+            ValueError: if proprioception is missing.
+        """
+        self._check_proprio(proprio)
         return self.advance(visual, self.condition(action), proprio, last_only=last_only)
 
     def predict(self, visual: Tensor, action: Tensor, proprio: Tensor | None = None) -> Prediction:
@@ -97,8 +102,9 @@ class Predictor(nn.Module):
             0 is the current frame.
 
         Raises:
-            ValueError: if proprioception was given but cannot be imagined in this predictor's ``proprio_mode``.
+            ValueError: if proprioception is missing, or cannot be imagined in this predictor's ``proprio_mode``.
         """
+        self._check_proprio(proprio)
         batch, candidates, horizon, _ = actions.shape
         flat = actions.flatten(0, 1)
         condition = self.condition(flat)  # once for all steps: an action serves two windows
@@ -117,6 +123,10 @@ class Predictor(nn.Module):
                 felt.append(out.proprio, flat[:, step - 1])
         visuals = torch.stack(seen, dim=1).unflatten(0, (batch, candidates))
         return visuals, None if felt is None else torch.stack(felt.embedded, dim=1).unflatten(0, (batch, candidates))
+
+    def _check_proprio(self, proprio: Tensor | None) -> None:
+        if proprio is None and self.proprio_encoder is not None:
+            raise ValueError("This predictor needs proprioception; pass proprio.")
 
     def _own_proprio_encoder(self) -> nn.Module:
         if self.proprio_encoder is None:

@@ -61,10 +61,8 @@ class GRUPredictor(Predictor):
         """Predict the next latent at every position; shapes in :meth:`Predictor.advance` with P = 1.
 
         Raises:
-            ValueError: if proprioception is given, or the encoder's LayerNorm was never shared.
+            ValueError: if the encoder's LayerNorm is not known.
         """
-        if proprio is not None:
-            raise ValueError("This predictor has no proprioception; pass proprio=None.")
         if not self._shared:
             raise ValueError("This predictor needs its encoder's LayerNorm; call attach(encoder) first.")
         if last_only:

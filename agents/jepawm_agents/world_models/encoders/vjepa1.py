@@ -37,7 +37,7 @@ class VJepa1Encoder(PatchEncoder):
     def __init__(self, *, size: str = "large", image_size: int = 256, normalisation: str = "imagenet"):
         sizes = size_of("vjepa1", size, SIZES)
         super().__init__(image_size=image_size, patch_size=PATCH, latent_dim=sizes["dim"], normalisation=normalisation)
-        self.backbone: _Backbone = _Backbone(**sizes)
+        self.backbone: nn.Module = _Backbone(**sizes)
 
     def tokens(self, image: Tensor) -> Tensor:
         """Normalised images (B, 3, image_size, image_size) to tokens (B, P, D)."""
