@@ -16,7 +16,7 @@ from jepawm_agents.errors import ConfigError, WeightsError
 from jepawm_agents.suggest import unknown
 from jepawm_agents.world_models.base import PROPRIO_MODES, Predictor
 from jepawm_agents.world_models.jepa import JEPAWorldModel, Normaliser
-from jepawm_agents.world_models.weights import PREDICTORS
+from jepawm_agents.world_models.weights import PREDICTORS, build
 
 SETTINGS = ("checkpoint", "encoder", "predictor", "normaliser", "action_dim", "proprio_dim", "frameskip", "window")
 """The part of a variant that describes a published world model; all of it is needed."""
@@ -54,9 +54,29 @@ def load_published(settings: Mapping[str, Any], weights: Path | None = None) -> 
         predictor,
         normaliser,
         window=description["window"],
-        config={key: value for key, value in description.items() if key not in ("checkpoint", "normaliser")},
+        config=buildable(description),
     )
     return Published(model.eval().requires_grad_(False), _provenance(found, encoder, model))
+
+
+def build_fresh(settings: Mapping[str, Any]) -> JEPAWorldModel:
+    """Build the world model that a card describes with fresh weights, but with the published constants.
+
+    Raises:
+        ConfigError: for settings that are missing, unknown or do not fit together.
+    """
+    description = _described(settings)
+    model = build(buildable(description))
+    model.normaliser.load_state_dict(_normaliser(description).state_dict())
+    return model
+
+
+def buildable(description: Mapping[str, Any]) -> dict[str, Any]:
+    """The part that :func:`jepawm_agents.world_models.weights.build` makes a model of; the files are left out."""
+    config = {key: value for key, value in description.items() if key not in ("checkpoint", "normaliser")}
+    for part, others in (("encoder", ("weights", "entry")), ("predictor", ("proprio_mode",))):
+        config[part] = {key: value for key, value in config[part].items() if key not in others}
+    return config
 
 
 def _described(settings: Mapping[str, Any]) -> dict[str, Any]:
