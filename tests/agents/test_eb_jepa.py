@@ -154,6 +154,16 @@ def test_channels_are_stretched_and_normalised():
         encoder(torch.zeros(1, 65, 65, 2, dtype=torch.uint8))
 
 
+def test_recorded_pictures_of_two_rooms_get_the_published_range(golden):
+    frames = torch.from_numpy(golden("two_rooms")["official_frames"]).flatten(0, 1)
+    found = ImpalaEncoder().prepare(frames.permute(0, 2, 3, 1))
+    assert found.shape == (40, 2, 65, 65)
+    for channel, (low, high) in enumerate([(-0.0705, 27.03), (-0.3312, 3.018)]):
+        values = found[:, channel].flatten(1)
+        torch.testing.assert_close(values.amin(dim=1), torch.full((40,), low), rtol=0, atol=0.01)
+        torch.testing.assert_close(values.amax(dim=1), torch.full((40,), high), rtol=0, atol=0.01)
+
+
 def world_model(parts: EBJEPA) -> JEPAWorldModel:
     config = {
         "encoder": {"family": "impala", "image_size": 33, "channels": [4, 8, 8], "latent_dim": 32},
