@@ -13,6 +13,7 @@ from torch import nn
 
 from jepawm_agents.checkpoints.encoder_files import ENCODER_FILES, encoder_file
 from jepawm_agents.checkpoints.fetch import find_or_fetch, sha256_of
+from jepawm_agents.checkpoints.unfilled import unfilled
 from jepawm_agents.errors import ConfigError, WeightsError
 from jepawm_agents.world_models.encoders.base import PatchEncoder
 from jepawm_agents.world_models.encoders.files import read_file, read_published
@@ -57,19 +58,26 @@ def load_encoder(settings: Mapping[str, Any], checkpoint: Path, *, may_be_random
     """
     sizes = dict(settings)
     weights, entry = str(sizes.pop("weights", AUTO)), sizes.pop("entry", None)
-    encoder = build_encoder(sizes)
-    if not isinstance(encoder, PatchEncoder):
-        raise ConfigError(f"Encoder family {sizes.get('family')!r} has no published weights.")
-    name = (str(sizes["family"]), str(sizes.get("size")))
     if weights == RANDOM:
         LOG.warning("The image encoder is RANDOM, as asked for; results say nothing about the published model.")
-        return _random(encoder, "asked for")
+        return _random(sizes, "asked for")
+    encoder = _patch_encoder(unfilled(lambda: build_encoder(sizes)))
+    name = (str(sizes["family"]), str(sizes.get("size")))
     if weights != AUTO:
         return _named(encoder, Path(weights), name, entry)
     if isinstance(read_file(checkpoint).get(CARRIED), Mapping):
-        encoder.load_published(read_published(checkpoint, key=CARRIED))
+        _load(encoder, checkpoint, CARRIED)
         return LoadedEncoder(encoder, f"entry {CARRIED!r} of the checkpoint", sha256_of(checkpoint))
-    return _published(encoder, name, entry, may_be_random)
+    known = encoder_file(*name)
+    try:
+        found = find_or_fetch(known.file, flag="--set encoder.weights=PATH")
+    except WeightsError as problem:
+        if not may_be_random:
+            raise
+        LOG.warning("WARNING: the image encoder is RANDOM; results say nothing about the published model. %s", problem)
+        return _random(sizes, "no weights found")
+    _load(encoder, found.path, entry or known.entry)
+    return LoadedEncoder(encoder, f"{found.path.name} ({found.origin})", found.sha256)
 
 
 def _named(encoder: PatchEncoder, path: Path, name: tuple[str, str], entry: str | None) -> LoadedEncoder:
@@ -85,19 +93,6 @@ def _named(encoder: PatchEncoder, path: Path, name: tuple[str, str], entry: str 
     return LoadedEncoder(encoder, path.name, sha256_of(path))
 
 
-def _published(encoder: PatchEncoder, name: tuple[str, str], entry: str | None, may_be_random: bool) -> LoadedEncoder:
-    known = encoder_file(*name)
-    try:
-        found = find_or_fetch(known.file, flag="--set encoder.weights=PATH")
-    except WeightsError as problem:
-        if not may_be_random:
-            raise
-        LOG.warning("WARNING: the image encoder is RANDOM; results say nothing about the published model. %s", problem)
-        return _random(encoder, "no weights found")
-    _load(encoder, found.path, entry or known.entry)
-    return LoadedEncoder(encoder, f"{found.path.name} ({found.origin})", found.sha256)
-
-
 def _load(encoder: PatchEncoder, path: Path, entry: str | None) -> None:
     try:
         encoder.load_published(read_published(path, key=entry))
@@ -105,9 +100,16 @@ def _load(encoder: PatchEncoder, path: Path, entry: str | None) -> None:
         raise WeightsError(f"The image encoder cannot take its weights from {path}: {problem}") from None
 
 
-def _random(encoder: PatchEncoder, why: str) -> LoadedEncoder:
+def _random(sizes: Mapping[str, Any], why: str) -> LoadedEncoder:
+    encoder = _patch_encoder(build_encoder(sizes))
     randomise(encoder.backbone, _SEED)
     return LoadedEncoder(encoder.eval().requires_grad_(False), f"random initialisation ({why})", None)
+
+
+def _patch_encoder(encoder: Any) -> PatchEncoder:
+    if not isinstance(encoder, PatchEncoder):
+        raise ConfigError(f"There are no published weights of a {type(encoder).__name__}.")
+    return encoder
 
 
 def randomise(module: nn.Module, seed: int) -> None:
