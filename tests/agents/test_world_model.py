@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from jepawm_agents.errors import ConfigError
+from jepawm_agents.world_models.weights import load_world_model, save_world_model
+
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
 PROPRIO = np.random.default_rng(1).normal(size=(3, 2))
 
@@ -31,6 +34,15 @@ def test_poses_are_not_integrated_in_normalised_units(tiny_model):
         model.encode(PIXELS, PROPRIO)
     model.predictor.proprio_mode = "predict_proprio"
     assert model.encode(PIXELS, PROPRIO).proprio is not None
+
+
+def test_where_proprioception_comes_from_is_part_of_the_description(tmp_path, tiny_model):
+    model = tiny_model("adaln", proprio_mode="compute_new_pose")
+    save_world_model(model, tmp_path / "model.safetensors")
+    assert load_world_model(tmp_path / "model.safetensors").predictor.proprio_mode == "compute_new_pose"
+    assert tiny_model("adaln").predictor.proprio_mode == "predict_proprio"
+    with pytest.raises(ConfigError, match=r"Unknown proprio_mode 'compute_pose'\. Did you mean compute_new_pose"):
+        tiny_model("adaln", proprio_mode="compute_pose")
 
 
 @pytest.mark.parametrize("constant", ["action_mean", "action_std", "proprio_mean", "proprio_std"])

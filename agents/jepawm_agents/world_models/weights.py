@@ -15,7 +15,7 @@ from jepawm_agents.errors import ConfigError, WeightsError
 from jepawm_agents.suggest import unknown
 from jepawm_agents.world_models.action_token import ActionTokenPredictor
 from jepawm_agents.world_models.adaln import AdaLNPredictor
-from jepawm_agents.world_models.base import Predictor
+from jepawm_agents.world_models.base import PROPRIO_MODES, Predictor
 from jepawm_agents.world_models.dino_wm import DinoWMPredictor
 from jepawm_agents.world_models.eb_jepa import GRUPredictor
 from jepawm_agents.world_models.encoders.registry import ENCODERS
@@ -37,24 +37,32 @@ def build(config: Mapping[str, Any]) -> JEPAWorldModel:
     """Build a world model with fresh weights.
 
     Args:
-        config: ``encoder`` and ``predictor`` (each a ``family`` and its sizes), ``action_dim`` (primitive),
-            ``proprio_dim``, ``frameskip``, ``window``.
+        config: ``encoder`` and ``predictor`` (each a ``family`` and its sizes; the predictor also its
+            ``proprio_mode`` if not the family's own), ``action_dim`` (primitive), ``proprio_dim``, ``frameskip``,
+            ``window``.
 
     Raises:
         ConfigError: for an unknown family or sizes that do not fit it.
     """
     encoder = build_encoder(config["encoder"])
+    settings = dict(config["predictor"])
+    mode = settings.pop("proprio_mode", None)
+    predictor = _make(
+        "predictor",
+        PREDICTORS,
+        settings,
+        grid_size=encoder.grid_size,
+        latent_dim=encoder.latent_dim,
+        action_dim=config["action_dim"] * config["frameskip"],
+        proprio_dim=config["proprio_dim"],
+    )
+    if mode is not None:
+        if mode not in PROPRIO_MODES:
+            raise ConfigError(unknown("proprio_mode", str(mode), PROPRIO_MODES))
+        predictor.proprio_mode = mode
     return JEPAWorldModel(
         encoder,
-        _make(
-            "predictor",
-            PREDICTORS,
-            config["predictor"],
-            grid_size=encoder.grid_size,
-            latent_dim=encoder.latent_dim,
-            action_dim=config["action_dim"] * config["frameskip"],
-            proprio_dim=config["proprio_dim"],
-        ),
+        predictor,
         Normaliser(config["action_dim"], config["proprio_dim"]),
         window=config["window"],
         config=config,
