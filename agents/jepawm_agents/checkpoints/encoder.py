@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from jepawm_agents.checkpoints.encoder_files import ENCODER_FILES, encoder_file
-from jepawm_agents.checkpoints.fetch import find_or_fetch, sha256_of
+from jepawm_agents.checkpoints.fetch import NotAvailable, find_or_fetch, sha256_of
 from jepawm_agents.checkpoints.unfilled import unfilled
 from jepawm_agents.errors import ConfigError, WeightsError
 from jepawm_agents.world_models.encoders.base import PatchEncoder
@@ -71,7 +71,7 @@ def load_encoder(settings: Mapping[str, Any], checkpoint: Path, *, may_be_random
     known = encoder_file(*name)
     try:
         found = find_or_fetch(known.file, flag="--set encoder.weights=PATH")
-    except WeightsError as problem:
+    except NotAvailable as problem:
         if not may_be_random:
             raise
         LOG.warning("WARNING: the image encoder is RANDOM; results say nothing about the published model. %s", problem)

@@ -16,6 +16,12 @@ import torch
 from jepawm_agents.errors import WeightsError
 
 LOG = logging.getLogger(__name__)
+
+
+class NotAvailable(WeightsError):
+    """A published file is neither on this machine nor can it be fetched."""
+
+
 TIMEOUT = 20.0
 """Seconds without an answer after which a server counts as unreachable."""
 _OFFLINE = ("JEPAWM_OFFLINE", "HF_HUB_OFFLINE")
@@ -69,7 +75,8 @@ def find_or_fetch(file: PublishedFile, *, flag: str) -> Found:
         flag: how a user names such a file in the command, for the sentence of the error.
 
     Raises:
-        WeightsError: if it is nowhere to be had, or is not the file it should be.
+        NotAvailable: if it is nowhere to be had.
+        WeightsError: if it is not the file it should be.
     """
     path = lying_here(file)
     if path is not None:
@@ -82,7 +89,7 @@ def find_or_fetch(file: PublishedFile, *, flag: str) -> Found:
             found = fetch(file, tried)
             if found is not None:
                 return found
-    raise WeightsError(_not_to_be_had(file, tried, flag))
+    raise NotAvailable(_not_to_be_had(file, tried, flag))
 
 
 def lying_here(file: PublishedFile) -> Path | None:
