@@ -292,7 +292,10 @@ def test_with_a_context_the_agent_remembers_frames_and_actions_and_a_reset_forge
         image_size=16,
         frameskip=5,
         control={"context": 2},
-        **{"num_samples": 4, "num_elites": 2, "iterations": 1, "execution_horizon": 1},
+        num_samples=4,
+        num_elites=2,
+        iterations=1,
+        execution_horizon=1,
     )
 
     def spy(predictor, frames, past, actions, window):
