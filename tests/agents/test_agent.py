@@ -157,12 +157,17 @@ def test_an_episode_is_planned_alike_alone_and_in_a_batch_bit_for_bit(tiny_model
             np.testing.assert_array_equal(alone.trace["best"][0], chunk.trace["best"][row])
 
 
+ONE_START = {"num_samples": 1, "num_elites": 1, "iterations": 300}
+TO_THE_GOAL: dict[str, dict[str, Any]] = {
+    "gd": {**ONE_START, "lr": 0.01},
+    "adam": ONE_START,
+    "nevergrad": {"num_samples": 60, "init_std": 2.0},
+}
+
+
 @pytest.mark.parametrize("planner", list(PLANNERS))
 def test_every_planner_reaches_the_goal_in_a_world_of_points(planner):
-    settings = {"gd": {"lr": 0.01, "num_samples": 1}, "adam": {"num_samples": 1}}.get(planner, {"init_std": 2.0})
-    settings |= {"gd": {"iterations": 300}, "adam": {"iterations": 300}, "nevergrad": {"num_samples": 60}}.get(
-        planner, {}
-    )
+    settings = TO_THE_GOAL.get(planner, {"init_std": 2.0})
     tolerance = {"random_shooting": 2.0, "nevergrad": 0.5}.get(planner, 0.2)
     agent, observation = agent_in(PointWorld(), planner, **settings), observe(STARTS, GOALS)
     agent.reset(observation, keys(0, 1))
@@ -189,19 +194,23 @@ def test_replanning_from_the_last_plan_is_alike_alone_and_in_a_batch_bit_for_bit
     agent = agent_in(
         tiny_model(), planner, image_size=16, frameskip=5, control={"context": 2, "early_exit": 0.0}, **small
     )
-    whole, episodes = observe(np.eye(3, 2), -np.eye(3, 2), image_size=16), [7, 0, 3]
-    whole["goal_pixels"][1], whole["goal_proprio"][1] = whole["pixels"][1], whole["proprio"][1]  # this one has arrived
-    agent.reset(whole, keys(*episodes))
-    together = [agent.act(whole, steps_left=left) for left in (15, 10, 5)]
+    before, episodes = observe(np.eye(3, 2), -np.eye(3, 2), image_size=16), [7, 0, 3]
+    after = {key: value.copy() for key, value in before.items()}
+    for key in ("pixels", "proprio"):  # after the first plan the second episode is where it should be
+        after[key][1] = after["goal_" + key][1]
+    views = [(before, 15), (after, 10), (after, 5)]
+    agent.reset(before, keys(*episodes))
+    together = [agent.act(view, steps_left=left) for view, left in views]
     for row, episode in enumerate(episodes):
-        one = {key: value[row : row + 1] for key, value in whole.items()}
-        agent.reset(one, keys(episode))
-        for left, chunk in zip((15, 10, 5), together, strict=True):
-            alone = agent.act(one, steps_left=left)
+        agent.reset({key: value[row : row + 1] for key, value in before.items()}, keys(episode))
+        for (view, left), chunk in zip(views, together, strict=True):
+            alone = agent.act({key: value[row : row + 1] for key, value in view.items()}, steps_left=left)
             np.testing.assert_array_equal(alone.actions[0], chunk.actions[row])
             assert alone.model_evaluations == chunk.model_evaluations
             assert alone.trace is not None and chunk.trace is not None
             np.testing.assert_array_equal(alone.trace["best"][0], chunk.trace["best"][row])
+    stopped = [np.isnan(chunk.trace["best"][1]).all() for chunk in together if chunk.trace is not None]
+    assert stopped == [False, True, True]
 
 
 def test_a_warm_start_plans_on_and_a_reset_forgets_it():

@@ -41,10 +41,21 @@ def test_the_cheapest_stands_in_where_fewer_candidates_than_elites_have_a_finite
     assert values.tolist() == [[1.0, 2.0, 1.0]] and index.tolist() == [[3, 1, 3]]
 
 
-def test_where_there_are_fewer_candidates_than_elites_all_are_elites():
-    planners = [make_planner("cem", **{**SMALL, "num_samples": 5, "num_elites": elites}) for elites in (5, 10)]
-    few, many = (planner.plan(norm_cost, batch=1, action_dim=2, noise=noise(0)) for planner in planners)
-    assert torch.equal(few.mean, many.mean)
+@pytest.mark.parametrize(("candidates", "elites"), [(5, 5), (64, 10)])
+def test_elites_are_the_published_ten_or_all_of_fewer_candidates(candidates, elites):
+    common = {"horizon": 3, "iterations": 6, "execution_horizon": 2, "num_samples": candidates}
+    planners = make_planner("cem", **common), make_planner("cem", **common, num_elites=elites)
+    unsaid, said = (planner.plan(norm_cost, batch=1, action_dim=2, noise=noise(0)) for planner in planners)
+    assert torch.equal(unsaid.mean, said.mean)
+
+
+def test_a_partial_last_iteration_has_as_large_a_share_of_elites_as_a_whole_one():
+    seen = []
+    planner = make_planner("cem", **SMALL, max_evaluations=64 + 16)
+    plan = planner.plan(lambda a: seen.append(a) or norm_cost(a), batch=1, action_dim=2, noise=noise(0))
+    best = norm_cost(seen[1])[0].argsort()[:2]  # 8 of 64, so 2 of 16
+    torch.testing.assert_close(plan.mean[0], seen[1][0, best].mean(dim=0))
+    torch.testing.assert_close(plan.trace.elite_mean[0, 1], norm_cost(seen[1])[0, best].mean())
 
 
 def test_when_actions_do_not_matter_the_plan_is_the_mean_of_the_first_candidates():
@@ -130,7 +141,8 @@ def test_evaluations_count_every_scored_candidate():
         ({"execution_horizon": 4}, "execution_horizon=4 is not possible; it must be 1 to horizon"),
         ({"execution_horizon": 0}, "execution_horizon=0 is not possible"),
         ({"iterations": 0}, "iterations=0 is not possible; it must be at least 1"),
-        ({"num_elites": 1}, "num_elites=1 is not possible; it must be at least 2"),
+        ({"num_elites": 1}, "num_elites=1 is not possible; it must be 2 to 64"),
+        ({"num_elites": 65}, "num_elites=65 is not possible; it must be 2 to 64"),
         ({"num_samples": 1}, "num_samples=1 is not possible; it must be at least 2"),
         ({"init_std": 0.0}, "init_std=0.0 is not possible; it must be positive"),
         ({"momentum_mean": 1.0}, "momentum_mean=1.0 is not possible; it must be at least 0 and below 1"),

@@ -85,6 +85,29 @@ def test_the_callers_global_generator_neither_matters_nor_changes(optimizer):
     assert not torch.equal(found[0], plan(norm_cost, optimizer=optimizer, episode=1).mean)
 
 
+def test_an_optimizer_that_draws_globally_is_given_numbers_of_its_episode(monkeypatch):
+    class DrawsGlobally:
+        def __init__(self, space, budget, num_workers):
+            self.space = space
+
+        def ask(self):
+            return self.space.spawn_child(new_value=np.random.normal(size=(3, 2)))
+
+        def tell(self, candidate, value):
+            pass
+
+        recommend = ask
+
+    monkeypatch.setitem(_nevergrad().optimizers.registry, "DrawsGlobally", DrawsGlobally)
+    found, callers = [], np.random.get_state()
+    for seed in (1, 2):
+        np.random.seed(seed)
+        found.append(plan(norm_cost, optimizer="DrawsGlobally").mean)
+    np.random.set_state(callers)
+    assert torch.equal(*found)
+    assert not torch.equal(found[0], plan(norm_cost, optimizer="DrawsGlobally", episode=1).mean)
+
+
 def test_an_unknown_optimizer_is_refused_with_the_nearest_names():
     with pytest.raises(ConfigError, match=r"Unknown nevergrad optimizer 'NGopt'\. Did you mean .*NGOpt"):
         make_planner("nevergrad", optimizer="NGopt")

@@ -54,7 +54,6 @@ class GradientDescent(SearchSettings):
 
     num_samples: int = 1
     iterations: int = 500
-    num_elites: int = 1
     lr: float = 1.0
     """Size of a step."""
     action_noise: float = 0.003

@@ -53,7 +53,7 @@ class ICEM(CEM):
     @property
     def sizes(self) -> list[int]:
         """Candidates of every iteration, within ``max_evaluations``."""
-        fewest = min(2 * self.num_elites, self.num_samples)
+        fewest = min(2 * self.elite_count, self.num_samples)
         sizes = [max(fewest, int(self.num_samples / self.population_decay**i)) for i in range(self.iterations)]
         return within(sizes, self.max_evaluations)
 
@@ -89,7 +89,7 @@ class ICEM(CEM):
             costs, kept = cost(actions), int(self.keep_elites * elites.shape[1])
             pool = torch.cat([elites[:, :kept], actions], dim=1)
             costs = torch.cat([elite_costs[:, :kept].to(costs), costs], dim=1)
-            elite_costs, index = lowest(costs, min(self.num_elites, pool.shape[1]))
+            elite_costs, index = lowest(costs, min(self.elite_count, pool.shape[1]))
             elites = gather_candidates(pool, index)
 
             mean = mix(elites.mean(dim=1), mean, self.momentum_mean)

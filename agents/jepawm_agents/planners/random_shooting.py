@@ -47,7 +47,7 @@ class RandomShooting(SearchSettings):
 
             costs = cost(actions)
             pool, pool_costs = torch.cat([elites, actions], dim=1), torch.cat([elite_costs.to(costs), costs], dim=1)
-            elite_costs, index = lowest(pool_costs, min(self.num_elites, pool.shape[1]))
+            elite_costs, index = lowest(pool_costs, min(self.elite_count, pool.shape[1]))
             elites = gather_candidates(pool, index)
             history.add(elite_costs)
             spent += size

@@ -14,6 +14,8 @@ from jepawm_agents.planners.budget import within
 from jepawm_agents.planners.warm_start import shifted_mean
 from jepawm_agents.suggest import unknown
 
+PUBLISHED_ELITES = 10
+
 
 @dataclasses.dataclass(frozen=True)
 class SearchSettings:
@@ -28,8 +30,8 @@ class SearchSettings:
     """N, candidates an iteration."""
     iterations: int = 30
     """J."""
-    num_elites: int = 10
-    """K, the best candidates of an iteration; where there are fewer candidates, all of them."""
+    num_elites: int | None = None
+    """K, the best candidates of an iteration; None: 10 as published, or all where there are fewer candidates."""
     execution_horizon: int = 6
     """m, model steps executed before planning again."""
     init_std: float = 1.0
@@ -52,7 +54,10 @@ class SearchSettings:
         )
         require(self.iterations >= 1, "iterations", self.iterations, "at least 1")
         require(self.num_samples >= fewest, "num_samples", self.num_samples, f"at least {fewest}")
-        require(self.num_elites >= fewest, "num_elites", self.num_elites, f"at least {fewest}")
+        if self.num_elites is not None:
+            require_number("num_elites", self.num_elites, like=1)
+            rule = f"{fewest} to {self.num_samples}"
+            require(fewest <= self.num_elites <= self.num_samples, "num_elites", self.num_elites, rule)
         require_positive(self, "init_std")
         require_bounds(self.bounds)
         if self.max_evaluations is not None:
@@ -81,9 +86,14 @@ class SearchSettings:
         """Steps to plan when at most ``horizon`` are asked for."""
         return self.horizon if horizon is None else min(horizon, self.horizon)
 
+    @property
+    def elite_count(self) -> int:
+        """K."""
+        return min(PUBLISHED_ELITES, self.num_samples) if self.num_elites is None else self.num_elites
+
     def elites_among(self, size: int) -> int:
         """Elites of an iteration: K, and in a partial iteration as large a share as in a whole one."""
-        return max(1, min(self.num_elites, self.num_samples) * size // self.num_samples)
+        return max(1, self.elite_count * size // self.num_samples)
 
     def first_mean(self, like: Tensor, previous: Plan | None) -> Tensor:
         """Where the search starts, (E, H, A), for candidates shaped ``like`` (E, N, H, A)."""
