@@ -74,8 +74,7 @@ def build_fresh(settings: Mapping[str, Any]) -> JEPAWorldModel:
 def buildable(description: Mapping[str, Any]) -> dict[str, Any]:
     """The part that :func:`jepawm_agents.world_models.weights.build` makes a model of; the files are left out."""
     config = {key: value for key, value in description.items() if key not in ("checkpoint", "normaliser")}
-    for part, others in (("encoder", ("weights", "entry")), ("predictor", ("proprio_mode",))):
-        config[part] = {key: value for key, value in config[part].items() if key not in others}
+    config["encoder"] = {key: value for key, value in config["encoder"].items() if key not in ("weights", "entry")}
     return config
 
 
