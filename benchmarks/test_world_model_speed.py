@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from jepawm_agents.world_models.jepa import Latent
-from jepawm_agents.world_models.weights import PREDICTORS
 
-every_family = pytest.mark.parametrize("family", list(PREDICTORS))
+every_family = pytest.mark.parametrize("family", ["adaln", "dino_wm"])  # those with a recipe
 CANDIDATES, HORIZON = 300, 6
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import gymnasium
 import torch
 
 from jepawm_agents.agent import JEPAWMAgent
+from jepawm_agents.checkpoints.published import SETTINGS, load_published
 from jepawm_agents.errors import ConfigError
 from jepawm_agents.objectives import Objective, make_objective
 from jepawm_agents.planners import make_planner
@@ -18,6 +19,7 @@ from jepawm_agents.planners.base import Planner
 from jepawm_agents.preprocessing import Preprocessing
 from jepawm_agents.simulator_agent import TrueSimulatorAgent
 from jepawm_agents.suggest import unknown
+from jepawm_agents.world_models.jepa import JEPAWorldModel
 from jepawm_agents.world_models.weights import load_world_model, sha256
 from jepawm_bench.agent import Agent, AgentRequest
 from jepawm_bench.registry import load_registry, make_agent
@@ -46,14 +48,10 @@ def load_agent(name: str, weights: str | Path | None = None, device: str = "cpu"
 def world_model_agent(request: AgentRequest) -> JEPAWMAgent:
     """Factory of the cards whose agent is a world model with a planner."""
     settings = dict(request.settings)
-    shipped = settings.pop("weights", None)
-    if request.weights is None and shipped is None:
-        raise ConfigError(f"Agent {request.card.name!r} comes without weights; name a file with --weights.")
-    path = _shipped(shipped) if request.weights is None else Path(request.weights)
-    settings.pop("recipe", None)
+    load = _published(request, settings) if "checkpoint" in settings else _trained_here(request, settings)
     planner, objective = _planner(settings), _objective(settings)
     _refuse_rest(settings, ("planner", "objective"))
-    model = load_world_model(path)
+    model, provenance = load()
     _check_bounds(planner, model.config["action_dim"] * model.config["frameskip"])
     return JEPAWMAgent(
         model,
@@ -61,14 +59,41 @@ def world_model_agent(request: AgentRequest) -> JEPAWMAgent:
         objective,
         Preprocessing(model.encoder.image_size, model.config["frameskip"]),
         device=_device(request.device),
-        provenance={
+        provenance=provenance,
+    )
+
+
+def _trained_here(request: AgentRequest, settings: dict[str, Any]) -> Callable[[], tuple[JEPAWorldModel, Any]]:
+    """Loads the weights that come with the package, or others of that kind; takes its part of the settings."""
+    shipped = settings.pop("weights", None)
+    if request.weights is None and shipped is None:
+        raise ConfigError(f"Agent {request.card.name!r} comes without weights; name a file with --weights.")
+    path = _shipped(shipped) if request.weights is None else Path(request.weights)
+    settings.pop("recipe", None)
+
+    def load() -> tuple[JEPAWorldModel, Any]:
+        model = load_world_model(path)
+        return model, {
             "weights": path.name,
             "weights_sha256": sha256(path),
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "precision": "float32",
             "torch": torch.__version__,
-        },
-    )
+        }
+
+    return load
+
+
+def _published(request: AgentRequest, settings: dict[str, Any]) -> Callable[[], tuple[JEPAWorldModel, Any]]:
+    """Loads a published checkpoint; takes its part of the settings."""
+    description = {key: settings.pop(key) for key in SETTINGS if key in settings}
+    path = None if request.weights is None else Path(request.weights)
+
+    def load() -> tuple[JEPAWorldModel, Any]:
+        published = load_published(description, path)
+        return published.model, published.provenance
+
+    return load
 
 
 def true_simulator_agent(request: AgentRequest) -> TrueSimulatorAgent:

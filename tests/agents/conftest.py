@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from jepawm_agents.world_models.base import Predictor
 from jepawm_agents.world_models.jepa import JEPAWorldModel
-from jepawm_agents.world_models.reference import from_reference
 from jepawm_agents.world_models.weights import build
 
 ADALN: dict[str, Any] = {
@@ -31,7 +29,25 @@ DINO_WM: dict[str, Any] = {
     "mlp_dim": 32,
     "frames": 4,
 }
-FAMILIES = {"adaln": ADALN, "dino_wm": DINO_WM}
+ACTION_TOKEN: dict[str, Any] = {"family": "action_token", "width": 24, "depth": 2, "heads": 2, "mlp_ratio": 2.0}
+FEATURE_ROPE: dict[str, Any] = {
+    "family": "feature_rope",
+    "width": 20,
+    "action_width": 4,
+    "proprio_width": 4,
+    "depth": 2,
+    "heads": 2,
+    "mlp_ratio": 2.0,
+}
+FAMILIES = {
+    "adaln": ADALN,
+    "dino_wm": DINO_WM,
+    "action_token": ACTION_TOKEN,
+    "feature_rope": FEATURE_ROPE,
+    "gru": {"family": "gru"},
+}
+COMPACT: dict[str, Any] = {"family": "compact", "image_size": 16, "channels": [4, 8, 8], "mixing": 1, "latent_dim": 6}
+IMPALA: dict[str, Any] = {"family": "impala", "image_size": 16, "channels": [4, 8, 8], "latent_dim": 6}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -48,11 +64,11 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def config() -> Callable[..., dict[str, Any]]:
-    """``config(family)``: the description of a tiny world model, 16-pixel images and a 2x2 grid."""
+    """``config(family)``: the description of a tiny world model, 16-pixel images and a 2x2 grid, for gru one token."""
 
     def describe(family: str = "adaln", **changes: Any) -> dict[str, Any]:
         return {
-            "encoder": {"family": "compact", "image_size": 16, "channels": [4, 8, 8], "mixing": 1, "latent_dim": 6},
+            "encoder": IMPALA if family == "gru" else COMPACT,
             "predictor": {**FAMILIES[family], **changes},
             "action_dim": 2,
             "proprio_dim": 2,
@@ -73,16 +89,3 @@ def tiny_model(config) -> Callable[..., JEPAWorldModel]:
             return build(config(family, **changes)).eval().requires_grad_(False)
 
     return make
-
-
-@pytest.fixture(params=["adaln_proprio_feature", "adaln_noprop", "dino_wm_proprio", "dino_wm_noprop"])
-def recorded(request, golden) -> dict[str, torch.Tensor]:
-    """The reference's record of one small predictor."""
-    return {key: torch.from_numpy(value) for key, value in golden(f"models/{request.param}").items()}
-
-
-@pytest.fixture
-def recorded_predictor(recorded) -> Predictor:
-    """That predictor, rebuilt here from its weights."""
-    weights = {key.removeprefix("sd."): value for key, value in recorded.items() if key.startswith("sd.")}
-    return from_reference(weights, grid_size=4, num_heads=2)

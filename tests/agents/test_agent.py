@@ -10,9 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from jepawm_agents.agent import JEPAWMAgent
+from jepawm_agents.context import rollout_from_past
+from jepawm_agents.control import Control
 from jepawm_agents.errors import ConfigError
 from jepawm_agents.objectives import make_objective
 from jepawm_agents.planners import make_planner
+from jepawm_agents.planners.registry import PLANNERS
 from jepawm_agents.preprocessing import Preprocessing
 from jepawm_agents.simulator_agent import TrueSimulatorAgent
 from jepawm_agents.world_models.jepa import Imagination, Latent, Normaliser
@@ -50,9 +53,17 @@ class PointWorld(nn.Module):
         return Imagination(torch.cat([start, path], dim=2)[:, :, :, None], None)
 
 
-def agent_in(world: Any, *, image_size: int = 8, frameskip: int = FRAMESKIP, **settings) -> JEPAWMAgent:
-    planner = make_planner("cem", **{**SMALL, **settings})
-    return JEPAWMAgent(world, planner, make_objective("L2"), Preprocessing(image_size, frameskip))
+def agent_in(
+    world: Any,
+    planner: str = "cem",
+    *,
+    image_size: int = 8,
+    frameskip: int = FRAMESKIP,
+    control: dict[str, Any] | None = None,
+    **settings,
+) -> JEPAWMAgent:
+    made, rules = make_planner(planner, **{**SMALL, **settings}), Control(**(control or {}))
+    return JEPAWMAgent(world, made, make_objective("L2"), Preprocessing(image_size, frameskip), control=rules)
 
 
 def observe(starts, goals, image_size: int = 8) -> dict[str, np.ndarray]:
@@ -144,6 +155,198 @@ def test_an_episode_is_planned_alike_alone_and_in_a_batch_bit_for_bit(tiny_model
             np.testing.assert_array_equal(alone.actions[0], chunk.actions[row])
             assert alone.trace is not None and chunk.trace is not None
             np.testing.assert_array_equal(alone.trace["best"][0], chunk.trace["best"][row])
+
+
+ONE_START = {"num_samples": 1, "num_elites": 1, "iterations": 300}
+TO_THE_GOAL: dict[str, dict[str, Any]] = {
+    "gd": {**ONE_START, "lr": 0.01},
+    "adam": ONE_START,
+    "nevergrad": {"num_samples": 60, "init_std": 2.0},
+}
+
+
+@pytest.mark.parametrize("planner", list(PLANNERS))
+def test_every_planner_reaches_the_goal_in_a_world_of_points(planner):
+    settings = TO_THE_GOAL.get(planner, {"init_std": 2.0})
+    tolerance = {"random_shooting": 2.0, "nevergrad": 0.5}.get(planner, 0.2)
+    agent, observation = agent_in(PointWorld(), planner, **settings), observe(STARTS, GOALS)
+    agent.reset(observation, keys(0, 1))
+    chunk = agent.act(observation, steps_left=6)
+    np.testing.assert_allclose(np.add(STARTS, chunk.actions.sum(axis=1)), GOALS, atol=tolerance)
+
+
+@pytest.mark.parametrize("family", ["adaln", "dino_wm"])
+@pytest.mark.parametrize("planner", ["gd", "adam"])
+def test_gradients_flow_through_world_models_whose_weights_are_frozen(tiny_model, family, planner):
+    world = tiny_model(family).requires_grad_(True)
+    settings = {"num_samples": 2, "num_elites": 1, "iterations": 30, "lr": 0.05, "action_noise": 0.0}
+    agent = agent_in(world, planner, image_size=16, frameskip=5, **settings)
+    observation = observe(STARTS, GOALS, image_size=16)
+    agent.reset(observation, keys(0, 1))
+    trace = agent.act(observation, steps_left=15).trace
+    assert trace is not None and (trace["best"][:, -1] < trace["best"][:, 0]).all()
+    assert not any(weight.requires_grad or weight.grad is not None for weight in world.parameters())
+
+
+@pytest.mark.parametrize("planner", list(PLANNERS))
+def test_replanning_from_the_last_plan_is_alike_alone_and_in_a_batch_bit_for_bit(tiny_model, planner):
+    small = {"num_samples": 8, "num_elites": 2, "iterations": 3, "execution_horizon": 1, "warm_start": True}
+    agent = agent_in(
+        tiny_model(), planner, image_size=16, frameskip=5, control={"context": 2, "early_exit": 0.0}, **small
+    )
+    before, episodes = observe(np.eye(3, 2), -np.eye(3, 2), image_size=16), [7, 0, 3]
+    after = {key: value.copy() for key, value in before.items()}
+    for key in ("pixels", "proprio"):  # after the first plan the second episode is where it should be
+        after[key][1] = after["goal_" + key][1]
+    views = [(before, 15), (after, 10), (after, 5)]
+    agent.reset(before, keys(*episodes))
+    together = [agent.act(view, steps_left=left) for view, left in views]
+    for row, episode in enumerate(episodes):
+        agent.reset({key: value[row : row + 1] for key, value in before.items()}, keys(episode))
+        for (view, left), chunk in zip(views, together, strict=True):
+            alone = agent.act({key: value[row : row + 1] for key, value in view.items()}, steps_left=left)
+            np.testing.assert_array_equal(alone.actions[0], chunk.actions[row])
+            assert alone.model_evaluations == chunk.model_evaluations
+            assert alone.trace is not None and chunk.trace is not None
+            np.testing.assert_array_equal(alone.trace["best"][0], chunk.trace["best"][row])
+    stopped = [np.isnan(chunk.trace["best"][1]).all() for chunk in together if chunk.trace is not None]
+    assert stopped == [False, True, True]
+
+
+def test_a_warm_start_plans_on_and_a_reset_forgets_it():
+    agents = [agent_in(PointWorld(), iterations=2, execution_horizon=1, warm_start=warm) for warm in (True, False)]
+    best = []
+    for agent in agents:
+        observation = observe(STARTS, GOALS)
+        agent.reset(observation, keys(0, 1))
+        plans = [agent.act(observation, steps_left=6) for _ in range(2)]
+        assert plans[1].trace is not None
+        best.append(plans[1].trace["best"][:, 0])
+        agent.reset(observation, keys(0, 1))
+        np.testing.assert_array_equal(agent.act(observation, steps_left=6).actions, plans[0].actions)
+    assert (best[0] < best[1]).all()  # the first candidates are better when they surround the last plan
+
+
+def test_planned_actions_are_repeated_and_scaled():
+    plain = agent_in(PointWorld())
+    other = agent_in(PointWorld(), control={"action_repeat": 3, "action_scale": [2.0, -0.5]})
+    observation, chunks = observe(STARTS, GOALS), []
+    for agent in (plain, other):
+        agent.reset(observation, keys(0, 1))
+        chunks.append(agent.act(observation, steps_left=6).actions)
+    np.testing.assert_allclose(chunks[1], np.repeat(chunks[0] * [2.0, -0.5], 3, axis=1), rtol=1e-6)
+
+
+def test_an_episode_that_has_arrived_stands_still_until_its_end_and_the_others_play_on():
+    agent, alone = (agent_in(PointWorld(), control={"early_exit": 0.5}) for _ in range(2))
+    agent.reset(observe(STARTS, GOALS), keys(0, 1))
+    near = [STARTS[0], [0.0, 7.5]]  # the second is within a mean squared distance of 0.125
+    chunk = agent.act(observe(near, GOALS), steps_left=6)
+    np.testing.assert_allclose(chunk.actions[1], 0.0, atol=1e-6)
+    np.testing.assert_allclose(np.add(STARTS[0], chunk.actions[0].sum(axis=0)), GOALS[0], atol=0.05)
+    assert chunk.trace is not None and np.isnan(chunk.trace["best"][1]).all()
+    assert np.isfinite(chunk.trace["best"][0]).all()
+    away = agent.act(observe(STARTS, GOALS), steps_left=2)  # blown away, it is not planned again
+    assert away.actions.shape == (2, 2, 2) and np.abs(away.actions[1]).max() < 1e-6
+    alone.reset(observe(STARTS[1:], GOALS[1:]), keys(1))
+    assert np.abs(alone.act(observe(near[1:], GOALS[1:]), steps_left=6).actions).max() < 1e-6
+
+
+def test_nothing_stops_early_by_default():
+    agent = agent_in(PointWorld())
+    agent.reset(observe(GOALS, GOALS), keys(0, 1))
+    trace = agent.act(observe(GOALS, GOALS), steps_left=6).trace
+    assert trace is not None and np.isfinite(trace["best"]).all()
+
+
+def latents(world, count: int) -> list:
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (count, 1, 16, 16, 3), dtype=np.uint8)
+    return [world.encode(image, random.normal(size=(1, 2)).astype(np.float32)) for image in images]
+
+
+@pytest.mark.parametrize("family", ["adaln", "dino_wm"])
+def test_imagining_from_one_frame_of_the_past_is_the_rollout(tiny_model, family):
+    world, actions = tiny_model(family), torch.randn(1, 4, 3, 10, generator=torch.Generator().manual_seed(0))
+    now = latents(world, 1)
+    found = rollout_from_past(world.predictor, now, torch.empty(1, 0, 10), actions, world.window)
+    for one, other in zip(found, world.rollout(now[0], actions), strict=True):
+        assert one is not None and other is not None and torch.equal(one, other)
+
+
+@pytest.mark.parametrize("family", ["adaln", "dino_wm"])
+def test_imagining_from_the_past_goes_on_from_what_the_model_predicts_of_real_frames(tiny_model, family):
+    world, random = tiny_model(family), torch.Generator().manual_seed(0)
+    frames, past = latents(world, 2), torch.randn(1, 1, 10, generator=random)
+    actions = torch.randn(1, 4, 3, 10, generator=random)
+    found = rollout_from_past(world.predictor, frames, past, actions, window=2)
+    visual = torch.stack([frame.visual for frame in frames], dim=1)
+    proprio = torch.stack([frame.proprio for frame in frames if frame.proprio is not None], dim=1)
+    for candidate in range(4):
+        seen = world.predictor.predict(visual, torch.cat([past, actions[:, candidate, :1]], dim=1), proprio)
+        torch.testing.assert_close(found.visual[:, candidate, 1], seen.visual[:, -1])
+        assert found.proprio is not None and seen.proprio is not None
+        torch.testing.assert_close(found.proprio[:, candidate, 1], seen.proprio[:, -1])
+    assert torch.equal(found.visual[:, :, 0], frames[1].visual[:, None].expand(-1, 4, -1, -1))
+    # From the second step on both frames of the window are after the past: the way there no longer matters but
+    # through the frame it led to.
+    third = world.rollout(frames[1], actions).visual[:, :, 2]
+    assert not torch.allclose(found.visual[:, :, 2], third)
+
+
+def test_with_a_context_the_agent_remembers_frames_and_actions_and_a_reset_forgets_them(tiny_model, monkeypatch):
+    world, given = tiny_model(), []
+    agent = agent_in(
+        world,
+        image_size=16,
+        frameskip=5,
+        control={"context": 2},
+        num_samples=4,
+        num_elites=2,
+        iterations=1,
+        execution_horizon=1,
+    )
+
+    def spy(predictor, frames, past, actions, window):
+        given.append((frames, past))
+        return rollout_from_past(predictor, frames, past, actions, window)
+
+    monkeypatch.setattr("jepawm_agents.agent.rollout_from_past", spy)
+    views = [observe([[float(step), 0.0]], [[9.0, 9.0]], image_size=16) for step in range(3)]
+    agent.reset(views[0], keys(0))
+    chunks = [agent.act(view, steps_left=15) for view in views]
+    assert len(given) == 2  # the first plan has one frame
+    for step, (frames, past) in enumerate(given, start=1):
+        expected = [world.encode(views[at]["pixels"], views[at]["proprio"]) for at in (step - 1, step)]
+        for frame, view in zip(frames, expected, strict=True):
+            assert frame.proprio is not None and view.proprio is not None
+            assert torch.equal(frame.proprio, view.proprio) and torch.equal(frame.visual, view.visual)
+        executed = world.normaliser.actions(torch.from_numpy(chunks[step - 1].actions).float()).reshape(1, 1, 10)
+        torch.testing.assert_close(past, executed)
+    agent.reset(views[0], keys(0))
+    np.testing.assert_array_equal(agent.act(views[0], steps_left=15).actions, chunks[0].actions)
+    assert len(given) == 2
+
+
+@pytest.mark.parametrize(
+    ("control", "message"),
+    [
+        ({"context": 0}, "context=0 is not possible"),
+        ({"context": 2}, r"context=2 is not possible; this model sees a window of 1 frames"),
+        ({"action_repeat": 1.5}, "action_repeat=1.5 is not possible"),
+        ({"action_scale": [1.0, 2.0, 3.0]}, "action_scale has 3 numbers; an action of this model has 2"),
+        ({"action_scale": 0}, "action_scale=0 is not possible"),
+        ({"early_exit": "soon"}, "early_exit='soon' is not possible"),
+    ],
+)
+def test_impossible_control_is_refused(control, message):
+    with pytest.raises(ConfigError, match=message):
+        agent_in(PointWorld(), control=control)
+
+
+def test_a_context_is_refused_where_nobody_looks_between_model_steps(tiny_model):
+    with pytest.raises(ConfigError, match="context=2 needs a look at every model step, but the planner executes 3"):
+        agent_in(tiny_model(), image_size=16, frameskip=5, control={"context": 2})
 
 
 def test_planning_uses_one_thread(monkeypatch):

@@ -48,7 +48,7 @@ def test_an_image_is_encoded_alike_alone_and_in_a_batch(encoder):
 
 
 def test_unknown_encoders_are_refused():
-    with pytest.raises(ConfigError, match=r"Unknown encoder family 'dino'\. There are: compact"):
+    with pytest.raises(ConfigError, match=r"Unknown encoder family 'dino'\. Did you mean dinov[23], dinov[23]\?"):
         build_encoder({"family": "dino"})
 
 

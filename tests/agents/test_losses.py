@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from jepawm_agents.training.encoder import effective_rank
 from jepawm_agents.training.loop import schedule
@@ -80,6 +81,36 @@ def test_two_steps_weigh_teacher_forcing_a_third_and_the_imagined_step_a_half(cu
 def test_three_steps_weigh_both_imagined_steps_a_third():
     # Frame 1 imagined 2, frame 2 imagined 3 (true 4), frame 3 imagined 4 (true 8).
     assert loss(3)[0] == pytest.approx(FORCED / 4 + (1 + 16) / 3)
+
+
+def test_absolute_errors_are_weighed_alike():
+    given = {"cut": 1, "window": 3, "stop_gradient": True, "distance": F.l1_loss}
+    value = world_model_loss(Adds(1.0), VISUAL, ACTION, None, rollout_steps=2, **given)
+    assert float(value.detach()) == pytest.approx((0 + 1 + 3) / 3 / 3 + abs(4 - 8) / 2)
+
+
+class Feels(Adds):
+    """Adds the proprioception of the last frame, and predicts none."""
+
+    def __init__(self):
+        super().__init__(1.0)
+        self.proprio_encoder = nn.Identity()
+
+    def advance(self, visual, condition, proprio, *, last_only=False) -> Prediction:
+        out = self.w * visual + condition[:, :, None] + proprio
+        return Prediction(out[:, -1:] if last_only else out, None)
+
+
+def test_imagined_steps_see_recorded_proprioception_where_asked_to():
+    felt = torch.tensor([0.0, 0.5, 0.25, 9.0]).reshape(1, 4, 1)
+    given = {"rollout_steps": 3, "cut": 0, "window": 1, "stop_gradient": True}
+    value = world_model_loss(Feels(), VISUAL, ACTION, felt, true_proprio=True, **given)
+    forced = (0**2 + (3.5 - 4) ** 2 + (5.25 - 8) ** 2) / 3
+    # Frame 1 imagined 2, frame 2 imagined 2 + 1 + 0.5 (true 4), frame 3 imagined 3.5 + 1 + 0.25 (true 8).
+    imagined = (3.5 - 4) ** 2 + (4.75 - 8) ** 2
+    assert float(value.detach()) == pytest.approx(forced / 4 + imagined / 3)
+    with pytest.raises(ValueError, match="predicts none; train it with true_proprio=True"):
+        world_model_loss(Feels(), VISUAL, ACTION, felt, **given)
 
 
 def test_stopping_the_gradient_keeps_the_value_and_learns_from_the_last_pass_alone():

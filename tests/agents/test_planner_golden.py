@@ -1,4 +1,4 @@
-"""CEM and objectives against records of the reference on its toy latent dynamics."""
+"""CEM, gradient descent and objectives against records of the reference on its toy latent dynamics."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from jepawm_agents.objectives import make_objective
 from jepawm_agents.planners import make_planner
+from jepawm_agents.planners.noise import EpisodeNoise
 
 TOLERANCE = 1e-5
 SETTINGS = {
@@ -71,3 +72,17 @@ def test_cem_equals_the_reference_in_actions_mean_and_trace(toy, variant):
     assert_close(plan.trace.best[0], toy[f"cem_{variant}_best_cost"][:, 0])
     assert_close(plan.trace.elite_mean[0], toy[f"cem_{variant}_elite_mean"][:, 0])
     assert_close(plan.trace.elite_std[0], toy[f"cem_{variant}_elite_std"][:, 0])
+
+
+@pytest.mark.parametrize(("variant", "bounds"), [("plain", {}), ("clip", dict.fromkeys(range(4), 0.3))])
+def test_gradient_descent_equals_the_reference_in_actions_and_losses(toy, variant, bounds):
+    objective = make_objective("L2")
+    settings = {"iterations": 50, "lr": 1.0, "init": "zero", "action_noise": 0.0}
+    plan = make_planner("gd", horizon=6, execution_horizon=6, bounds=bounds, **settings).plan(
+        lambda actions: objective(imagine(toy, actions), None, toy["zg"][None, None], None),
+        batch=1,
+        action_dim=4,
+        noise=EpisodeNoise([(0, 0)], 0),
+    )
+    assert_close(plan.actions[0], toy[f"gd_{variant}_actions"])
+    assert_close(plan.trace.best[0], toy[f"gd_{variant}_losses"][:, 0])

@@ -65,3 +65,12 @@ def test_a_window_of_later_frames_starts_again_at_zero():
 @pytest.mark.parametrize(("before", "after"), [([1, 2, 3, 4], [2, 1, 4, 3]), ([1, 2, 3], [2, 1, 3])])
 def test_pairs_are_swapped_and_an_odd_channel_stays(before, after):
     assert swap_pairs(torch.tensor(before)).tolist() == after
+
+
+def test_condition_tokens_come_first_in_a_frame_and_are_turned_by_the_frame_alone():
+    x = tokens(3, 1, 6, 26)  # two condition tokens, then one row of four
+    found = apply_rope(x, rope_table(3, 1, 4, 26, conditions=2))
+    places = [(t, 0, max(0, i - 2)) for t in range(3) for i in range(6)]
+    expected = [embed_by_loops(row.tolist(), place) for row, place in zip(x, places, strict=True)]
+    torch.testing.assert_close(found, torch.tensor(expected), rtol=0, atol=2e-6)
+    assert torch.equal(found.unflatten(0, (3, 6))[:, :2, 8:], x.unflatten(0, (3, 6))[:, :2, 8:])

@@ -16,6 +16,7 @@ from jepawm_agents.world_models.reference import from_reference
 from jepawm_agents.world_models.weights import FORMAT, PREDICTORS, build, load_world_model, save_world_model, sha256
 
 every_family = pytest.mark.parametrize("family", list(PREDICTORS))
+of_jepa_wms = pytest.mark.parametrize("family", [family for family in PREDICTORS if family != "gru"])
 
 
 @pytest.fixture
@@ -121,7 +122,7 @@ def weights_of(model) -> dict[str, torch.Tensor]:
     return {names[key]: value for key, value in model.state_dict().items()}
 
 
-@every_family
+@of_jepa_wms
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_a_dictionary_in_the_references_names_gives_the_same_predictor(tiny_model, family, prefix):
     model = tiny_model(family).predictor
@@ -131,7 +132,7 @@ def test_a_dictionary_in_the_references_names_gives_the_same_predictor(tiny_mode
         assert torch.equal(read.state_dict()[key], value), key
 
 
-@every_family
+@of_jepa_wms
 def test_missing_and_left_over_keys_of_a_dictionary_are_named(tiny_model, family):
     weights = weights_of(tiny_model(family).predictor)
     gone = next(key for key in weights if key.endswith("bias") and "encoder" not in key)
@@ -151,5 +152,44 @@ def test_a_missing_key_that_tells_a_size_is_named(tiny_model):
 
 
 def test_weights_of_no_known_family_are_refused():
-    with pytest.raises(WeightsError, match=r"neither an AdaLN .* nor a DINO-WM predictor"):
+    with pytest.raises(WeightsError, match=r"none of the known predictors: .*, but head\.weight\."):
         from_reference({"predictor.head.weight": torch.zeros(2, 2)}, grid_size=2, num_heads=2)
+    with pytest.raises(WeightsError, match=r"none of the known predictors: .*, but nothing\."):
+        from_reference({}, grid_size=2, num_heads=2)
+
+
+@pytest.mark.parametrize("family", ["adaln", "dino_wm"])
+def test_heads_that_do_not_divide_the_width_are_refused(tiny_model, family):
+    with pytest.raises(WeightsError, match=r"num_heads=7 does not divide the (24|16) channels"):
+        from_reference(weights_of(tiny_model(family).predictor), grid_size=2, num_heads=7)
+
+
+def test_a_grid_that_does_not_fit_learned_positions_is_refused(tiny_model):
+    with pytest.raises(WeightsError, match="grid_size=3 does not divide the 16 positions"):
+        from_reference(weights_of(tiny_model("dino_wm").predictor), grid_size=3, num_heads=2)
+
+
+def test_a_tensor_with_another_number_of_axes_is_named(tiny_model):
+    weights = weights_of(tiny_model("adaln").predictor)
+    weights["action_encoder.weight"] = torch.zeros(3)
+    with pytest.raises(WeightsError, match=r"'action_encoder\.weight' has shape \(3,\); it should have 2 axes"):
+        from_reference(weights, grid_size=2, num_heads=2)
+
+
+def test_one_weight_under_two_names_is_refused(tiny_model):
+    weights = weights_of(tiny_model("adaln").predictor)
+    weights["predictor.action_encoder.weight"] = weights["action_encoder.weight"]
+    with pytest.raises(WeightsError, match=r"hold 'action_encoder\.weight' twice, once as 'predictor\.action_enc"):
+        from_reference(weights, grid_size=2, num_heads=2)
+
+
+def test_names_of_the_first_files_of_v_jepa_2_ac_are_understood():
+    token = PREDICTORS["action_token"](
+        grid_size=2, latent_dim=6, action_dim=7, proprio_dim=7, proprio_token=True, width=24, depth=1, heads=2
+    )
+    weights = {f"predictor.module.{key}".replace("proprio_", "state_"): v for key, v in token.state_dict().items()}
+    weights["predictor.module.extrinsics_encoder.weight"] = torch.zeros(24, 6)
+    read = from_reference(weights, grid_size=2, num_heads=2, normalize_latents=True)
+    assert read.normalize_latents
+    for key, value in token.state_dict().items():
+        assert torch.equal(read.state_dict()[key], value), key

@@ -5,95 +5,74 @@ Facts: jepa-wms ``planner.py:211-344`` (commit 6eafb14); settings of arXiv 2512.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from jepawm_agents.planners.base import CostFunction, Noise, Plan, Trace
-from jepawm_agents.planners.elites import gather_candidates, lowest, refuse_hopeless
-from jepawm_agents.planners.settings import clip_to_bounds, require, require_bounds, require_numbers
+from jepawm_agents.planners.base import CostFunction, Noise, Plan
+from jepawm_agents.planners.budget import rounds
+from jepawm_agents.planners.elites import gather_candidates, lowest, spread
+from jepawm_agents.planners.history import History
+from jepawm_agents.planners.settings import SearchSettings, clip_to_bounds, require_share
 
 
 @dataclass(frozen=True)
-class CEM:
+class CEM(SearchSettings):
     """Sample action sequences around a mean, keep the best, refit mean and deviation, repeat.
 
-    The answer is the mean of the last elites, which itself is never scored.
+    The first candidate of an iteration is the current mean. The answer is the mean of the last elites, which itself
+    is never scored. The defaults are the published settings of Wall, PointMaze and Push-T.
     """
 
-    horizon: int = 6
-    """H, model steps looked ahead."""
-    num_samples: int = 300
-    """N, candidates an iteration; the first of them is the current mean."""
-    iterations: int = 30
-    """J."""
-    num_elites: int = 10
-    """K."""
-    execution_horizon: int = 6
-    """m, model steps executed before planning again."""
-    init_std: float = 1.0
-    """Deviation of the first candidates, normalised units."""
+    fewest_elites: ClassVar[int] = 2
+
     momentum_mean: float = 0.0
     """Share of the old mean kept at an update."""
     momentum_std: float = 0.0
     """Share of the old deviation kept at an update."""
-    bounds: Mapping[int, float] = field(default_factory=dict)
-    """Largest magnitude of single action dimensions, normalised units."""
 
     def __post_init__(self) -> None:
-        require_numbers(self)
-        require(self.horizon >= 1, "horizon", self.horizon, "at least 1")
-        require(
-            1 <= self.execution_horizon <= self.horizon, "execution_horizon", self.execution_horizon, "1 to horizon"
-        )
-        require(self.iterations >= 1, "iterations", self.iterations, "at least 1")
-        require(2 <= self.num_elites <= self.num_samples, "num_elites", self.num_elites, f"2 to {self.num_samples}")
-        require(self.init_std > 0, "init_std", self.init_std, "positive")
-        require_bounds(self.bounds)
-        for name in ("momentum_mean", "momentum_std"):
-            require(0 <= getattr(self, name) < 1, name, getattr(self, name), "at least 0 and below 1")
-
-    @property
-    def evaluations(self) -> int:
-        """Candidate sequences scored in one plan."""
-        return self.num_samples * self.iterations
+        super().__post_init__()
+        require_share(self, "momentum_mean", "momentum_std")
 
     def plan(
-        self, cost: CostFunction, *, batch: int, action_dim: int, noise: Noise, horizon: int | None = None
+        self,
+        cost: CostFunction,
+        *,
+        batch: int,
+        action_dim: int,
+        noise: Noise,
+        horizon: int | None = None,
+        previous: Plan | None = None,
     ) -> Plan:
         """Plan for a batch of episodes; see :class:`jepawm_agents.planners.base.Planner`."""
-        horizon = self.horizon if horizon is None else min(horizon, self.horizon)
-        first = noise.normal(0, (batch, self.num_samples, horizon, action_dim))
-        mean = first.new_zeros(batch, horizon, action_dim)
-        std = torch.full_like(mean, self.init_std)
-        history = []
+        sizes = self.sizes
+        first = noise.normal(0, (batch, sizes[0], self.steps(horizon), action_dim))
+        mean = self.first_mean(first, previous)
+        std = mean.new_full(mean.shape, self.init_std)
+        history, spent = History(), 0
 
-        for iteration in range(self.iterations):
+        for iteration, size in rounds(sizes, self.max_seconds, first.device):
             # Sample around the mean; the mean itself takes part.
-            eps = first if iteration == 0 else noise.normal(iteration, first.shape)
+            eps = first if iteration == 0 else noise.normal(iteration, (batch, size, *first.shape[2:]))
             actions = mean[:, None] + std[:, None] * eps
             actions[:, 0] = mean
             actions = clip_to_bounds(actions, self.bounds)
 
             # Score and keep the best.
-            elite_costs, index = lowest(cost(actions), self.num_elites)
+            elite_costs, index = lowest(cost(actions), self.elites_among(size))
             elites = gather_candidates(actions, index)
 
             # Refit; the deviation is the unbiased one (divided by K - 1).
-            mean = _mix(elites.mean(dim=1), mean, self.momentum_mean)
-            std = _mix(elites.std(dim=1, correction=1), std, self.momentum_std)
-            history.append(elite_costs)
+            mean = mix(elites.mean(dim=1), mean, self.momentum_mean)
+            std = mix(spread(elites, dim=1), std, self.momentum_std)
+            history.add(elite_costs)
+            spent += size
 
-        return Plan(mean[:, : self.execution_horizon], mean, _trace(history))
+        return Plan(mean[:, : self.execution_horizon], mean, history.trace(len(sizes)), spent)
 
 
-def _mix(new: Tensor, old: Tensor, momentum: float) -> Tensor:
+def mix(new: Tensor, old: Tensor, momentum: float) -> Tensor:
+    """The new value with a share ``momentum`` of the old one."""
     return new * (1 - momentum) + old * momentum
-
-
-def _trace(history: list[Tensor]) -> Trace:
-    costs = torch.stack(history, dim=1)  # (E, J, K)
-    refuse_hopeless(costs)
-    return Trace(costs[..., 0], costs.mean(dim=-1), costs.std(dim=-1, correction=1))

@@ -13,6 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+AFTERWARDS = 1_000_000_000
+"""Iteration number of draws that come after all iterations; the ones that follow are free too."""
+
 
 class EpisodeNoise:
     """Noise for a batch of episodes at one replanning.

@@ -23,6 +23,18 @@ class PlannerRecord(NamedTuple):
 
 PLANNERS: dict[str, PlannerRecord] = {
     "cem": PlannerRecord("jepawm_agents.planners.cem:CEM", "cross-entropy method, the published planner"),
+    "mppi": PlannerRecord("jepawm_agents.planners.mppi:MPPI", "path integral control, elites weighted by cost"),
+    "icem": PlannerRecord(
+        "jepawm_agents.planners.icem:ICEM", "CEM with coloured noise, kept elites, fewer evaluations"
+    ),
+    "random_shooting": PlannerRecord(
+        "jepawm_agents.planners.random_shooting:RandomShooting", "best of many random sequences, the floor"
+    ),
+    "nevergrad": PlannerRecord(
+        "jepawm_agents.planners.nevergrad:Nevergrad", "any optimizer of package nevergrad by name, NGOpt at first"
+    ),
+    "gd": PlannerRecord("jepawm_agents.planners.gradient:GradientDescent", "gradient descent through the world model"),
+    "adam": PlannerRecord("jepawm_agents.planners.gradient:Adam", "Adam on the actions, through the world model"),
 }
 
 

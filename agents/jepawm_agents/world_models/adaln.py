@@ -6,17 +6,17 @@ Facts: jepa-wms ``app/plan_common/models/AdaLN_vit.py`` (commit 6eafb14); AdaLN 
 
 from __future__ import annotations
 
-import math
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from jepawm_agents.world_models.attention import frame_causal_mask, merge_heads, split_heads
+from jepawm_agents.world_models.attention import frame_causal_mask
 from jepawm_agents.world_models.base import Prediction, Predictor
 from jepawm_agents.world_models.embedding import StepEmbedding
-from jepawm_agents.world_models.rope import apply_rope, rope_table
+from jepawm_agents.world_models.rope import Table, cached_rope_table
+from jepawm_agents.world_models.transformer import MLP, Attention, initialise_linears, scale_residuals
 
 
 class AdaLNPredictor(Predictor):
@@ -32,6 +32,9 @@ class AdaLNPredictor(Predictor):
         depth: number of blocks.
         heads: attention heads; they divide ``width + proprio_width``.
         mlp_ratio: hidden width of the MLP over the token width.
+        modulation_std: deviation of the modulation's fresh weights; 0 makes every block start as the identity,
+            the AdaLN-zero of the study.
+        normalize_latents: layer-norm predictions, for a model trained on layer-normed latents.
     """
 
     def __init__(
@@ -46,9 +49,12 @@ class AdaLNPredictor(Predictor):
         depth: int,
         heads: int,
         mlp_ratio: float = 4.0,
+        modulation_std: float = 0.2,
+        normalize_latents: bool = False,
     ):
         super().__init__()
         self.grid_size, self.latent_dim, self.heads, self.width = grid_size, latent_dim, heads, width
+        self.normalize_latents = normalize_latents
         dim = width + proprio_width
         self.predictor_embed = nn.Linear(latent_dim, width)
         self.action_encoder = nn.Linear(action_dim, dim)
@@ -56,18 +62,17 @@ class AdaLNPredictor(Predictor):
         self.predictor_blocks = nn.ModuleList(AdaLNBlock(dim, heads, mlp_ratio) for _ in range(depth))
         self.predictor_norm = nn.LayerNorm(dim, eps=1e-6)
         self.predictor_proj = nn.Linear(width, latent_dim)
-        self._initialise()
+        self._initialise(modulation_std)
 
-    def _initialise(self) -> None:
-        """Truncated normal 0.02; 0.2 for the modulation; residual projections by depth (ADA:266-298)."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                nn.init.zeros_(module.bias)
-        for layer, block in enumerate(self._blocks(), start=1):
-            nn.init.trunc_normal_(block.modulation.weight, std=0.2)
-            for projection in (block.attn.proj, block.mlp.fc2):
-                projection.weight.data.div_(math.sqrt(2.0 * layer))
+    def _initialise(self, modulation_std: float) -> None:
+        """Truncated normal 0.02; ``modulation_std`` for the modulation; residual projections by depth (ADA:266-298)."""
+        initialise_linears(self)
+        for block in self._blocks():
+            if modulation_std:
+                nn.init.trunc_normal_(block.modulation.weight, std=modulation_std)
+            else:
+                nn.init.zeros_(block.modulation.weight)
+        scale_residuals(self._blocks())
 
     def condition(self, action: Tensor) -> Tensor:
         """Shifts, scales and gates of every block, (B, T, depth, 6 * dim)."""
@@ -83,26 +88,17 @@ class AdaLNPredictor(Predictor):
         if self.proprio_encoder is not None:
             x = torch.cat([part for part in (x, proprio) if part is not None], dim=-1)
         x = x.flatten(1, 2)
-        table = self._table(frames, x)
+        table = cached_rope_table(frames, self.grid_size, x.shape[-1] // self.heads, 0, x.dtype, x.device)
         mask = None if frames == 1 else frame_causal_mask(frames, patches, x.device)
         for index, block in enumerate(self._blocks()):
             last = index == len(self.predictor_blocks) - 1
             x = block(x, condition[:, :, index], table, mask, patches, last_only=last_only and last)
         x = self.predictor_norm(x).unflatten(1, (-1, patches))
         felt = None if self.proprio_encoder is None else x[..., self.width :]
-        return Prediction(self.predictor_proj(x[..., : self.width]), felt)
+        return Prediction(self.normalise(self.predictor_proj(x[..., : self.width])), felt)
 
     def _blocks(self) -> list[AdaLNBlock]:
         return cast("list[AdaLNBlock]", list(self.predictor_blocks))
-
-    def _table(self, frames: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        head_dim = like.shape[-1] // self.heads
-        cache = self.__dict__.setdefault("_tables", {})
-        key = (frames, like.dtype, like.device)
-        if key not in cache:
-            same, cross = rope_table(frames, self.grid_size, self.grid_size, head_dim, device=like.device)
-            cache[key] = same.to(like.dtype), cross.to(like.dtype)
-        return cache[key]
 
 
 class AdaLNBlock(nn.Module):
@@ -111,7 +107,7 @@ class AdaLNBlock(nn.Module):
     def __init__(self, dim: int, heads: int, mlp_ratio: float):
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
-        self.attn = RopeAttention(dim, heads)
+        self.attn = Attention(dim, heads)
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = MLP(dim, int(dim * mlp_ratio))
         # The SiLU before this Linear has no parameters and is the same in every block: the predictor applies
@@ -127,7 +123,7 @@ class AdaLNBlock(nn.Module):
         self,
         x: Tensor,
         modulation: Tensor,
-        table: tuple[Tensor, Tensor],
+        table: Table,
         mask: Tensor | None,
         patches: int,
         *,
@@ -142,37 +138,6 @@ class AdaLNBlock(nn.Module):
             shift_m, scale_m, gate_m = shift_m[:, -1:], scale_m[:, -1:], gate_m[:, -1:]
         x = x + _per_frame(self.attn(normed, table, mask, queries=x.shape[1]), gate_a, patches)
         return x + _per_frame(self.mlp(_modulate(self.norm2(x), shift_m, scale_m, patches)), gate_m, patches)
-
-
-class RopeAttention(nn.Module):
-    """Multi-head attention with the three-axis RoPE on queries and keys."""
-
-    def __init__(self, dim: int, heads: int):
-        super().__init__()
-        self.heads = heads
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.proj = nn.Linear(dim, dim)
-
-    def forward(self, x: Tensor, table, mask: Tensor | None, *, queries: int) -> Tensor:
-        """Attend; only the last ``queries`` tokens are asked for, (B, queries, dim)."""
-        q, k, v = (split_heads(part, self.heads) for part in self.qkv(x).chunk(3, dim=-1))
-        q = apply_rope(q[:, :, -queries:], tuple(part[-queries:] for part in table))
-        k = apply_rope(k, table)
-        mask = None if mask is None else mask[-queries:]
-        return self.proj(merge_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=mask)))
-
-
-class MLP(nn.Module):
-    """Linear, GELU, Linear."""
-
-    def __init__(self, dim: int, hidden: int):
-        super().__init__()
-        self.fc1 = nn.Linear(dim, hidden)
-        self.fc2 = nn.Linear(hidden, dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply to (..., dim)."""
-        return self.fc2(F.gelu(self.fc1(x)))
 
 
 def _modulate(x: Tensor, shift: Tensor, scale: Tensor, patches: int) -> Tensor:

@@ -18,8 +18,9 @@ def frame_causal_mask(frames: int, tokens_per_frame: int, device: torch.device) 
     Returns:
         (frames * tokens_per_frame,) squared, bool.
     """
-    frame = torch.arange(frames, device=device).repeat_interleave(tokens_per_frame)
-    return frame[:, None] >= frame[None, :]
+    with torch.inference_mode(False):  # kept, and perhaps used in training later
+        frame = torch.arange(frames, device=device).repeat_interleave(tokens_per_frame)
+        return frame[:, None] >= frame[None, :]
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:

@@ -6,6 +6,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+from jepawm_agents.world_models.pose import integrate_pose
+
+PROPRIO_MODES = ("predict_proprio", "compute_new_pose")
 
 
 class Prediction(NamedTuple):
@@ -14,18 +19,26 @@ class Prediction(NamedTuple):
     visual: Tensor
     """(B, T, P, D): position t predicts frame t + 1."""
     proprio: Tensor | None
-    """(B, T, P, E) embedded proprioception, or None for a model without it."""
+    """(B, T, P', E) embedded proprioception, P' as in :meth:`Predictor.embed_proprio`; None if not predicted."""
 
 
 class Predictor(nn.Module):
     """A latent dynamics model with frame-causal attention over a short window of frames.
 
-    Subclasses implement :meth:`embed_proprio`, :meth:`condition` and :meth:`advance`.
+    Subclasses implement :meth:`condition` and :meth:`advance`.
     """
 
     grid_size: int
     latent_dim: int
     proprio_encoder: nn.Module | None
+    normalize_latents: bool = False
+    """Latents are layer-normed, those of the encoder and those predicted (V-JEPA-2-AC)."""
+    proprio_mode: str = "predict_proprio"
+    """Where imagined proprioception comes from: the model, or the pose integrated over the actions
+    (``compute_new_pose``; then proprioception and actions are those of :mod:`.pose`, not normalised)."""
+
+    def attach(self, encoder: nn.Module) -> None:
+        """Learn of the encoder whose latents these are; called once by the world model that holds both."""
 
     def embed_proprio(self, proprio: Tensor) -> Tensor:
         """Embed normalised proprioception (B, T, Q) and repeat it on the grid, (B, T, P, E).
@@ -33,9 +46,11 @@ class Predictor(nn.Module):
         Raises:
             ValueError: if this model was built without proprioception.
         """
-        if self.proprio_encoder is None:
-            raise ValueError("This predictor has no proprioception; pass proprio=None.")
-        return self.proprio_encoder(proprio)[:, :, None].expand(-1, -1, self.grid_size**2, -1)
+        return self._own_proprio_encoder()(proprio)[:, :, None].expand(-1, -1, self.grid_size**2, -1)
+
+    def normalise(self, visual: Tensor) -> Tensor:
+        """Layer-norm latents (..., D) where this model wants them so (jepa-wms ``video_wm.py:191, 357``)."""
+        return F.layer_norm(visual, visual.shape[-1:]) if self.normalize_latents else visual
 
     def condition(self, action: Tensor) -> Tensor:
         """What the predictor makes of actions (B, T, A), frame by frame, (B, T, ...); no frame sees another."""
@@ -49,14 +64,19 @@ class Predictor(nn.Module):
         Args:
             visual: (B, T, P, D) visual latents.
             condition: (B, T, ...) from :meth:`condition`; action t leads from frame t to frame t + 1.
-            proprio: (B, T, P, E) embedded proprioception or None.
+            proprio: (B, T, P', E) from :meth:`embed_proprio` or None.
             last_only: return only the prediction of the last frame (T = 1 in the result); saves the last
                 layer's work on the other frames and changes no value.
         """
         raise NotImplementedError
 
     def forward(self, visual: Tensor, action: Tensor, proprio: Tensor | None, *, last_only: bool = False) -> Prediction:
-        """:meth:`advance` with actions (B, T, A) instead of their conditions."""
+        """:meth:`advance` with actions (B, T, A) instead of their conditions.
+
+        Raises:
+            ValueError: if proprioception is missing.
+        """
+        self._check_proprio(proprio)
         return self.advance(visual, self.condition(action), proprio, last_only=last_only)
 
     def predict(self, visual: Tensor, action: Tensor, proprio: Tensor | None = None) -> Prediction:
@@ -78,32 +98,61 @@ class Predictor(nn.Module):
             window: number of frames the predictor sees.
 
         Returns:
-            Visual latents (B, N, H + 1, P, D) and embedded proprioception (B, N, H + 1, P, E) or None; index
+            Visual latents (B, N, H + 1, P, D) and embedded proprioception (B, N, H + 1, P', E) or None; index
             0 is the current frame.
+
+        Raises:
+            ValueError: if proprioception is missing, or cannot be imagined in this predictor's ``proprio_mode``.
         """
+        self._check_proprio(proprio)
         batch, candidates, horizon, _ = actions.shape
-        condition = self.condition(actions.flatten(0, 1))  # once for all steps: an action serves two windows
+        flat = actions.flatten(0, 1)
+        condition = self.condition(flat)  # once for all steps: an action serves two windows
         seen = [visual[:, None].expand(-1, candidates, -1, -1).flatten(0, 1)]
-        felt = None
-        if proprio is not None:
-            embedded = self.embed_proprio(proprio[:, None])[:, 0]
-            felt = [embedded[:, None].expand(-1, candidates, -1, -1).flatten(0, 1)]
+        felt = None if proprio is None else _Felt(self, proprio, candidates)
         for step in range(1, horizon + 1):
             first = max(0, step - window)
             out = self.advance(
                 torch.stack(seen[first:], dim=1),
                 condition[:, first:step],
-                None if felt is None else torch.stack(felt[first:], dim=1),
+                None if felt is None else torch.stack(felt.embedded[first:], dim=1),
                 last_only=True,
             )
             seen.append(out.visual[:, -1])
             if felt is not None:
-                felt.append(_present(out.proprio)[:, -1])
+                felt.append(out.proprio, flat[:, step - 1])
         visuals = torch.stack(seen, dim=1).unflatten(0, (batch, candidates))
-        return visuals, None if felt is None else torch.stack(felt, dim=1).unflatten(0, (batch, candidates))
+        return visuals, None if felt is None else torch.stack(felt.embedded, dim=1).unflatten(0, (batch, candidates))
+
+    def _check_proprio(self, proprio: Tensor | None) -> None:
+        if proprio is None and self.proprio_encoder is not None:
+            raise ValueError("This predictor needs proprioception; pass proprio.")
+
+    def _own_proprio_encoder(self) -> nn.Module:
+        if self.proprio_encoder is None:
+            raise ValueError("This predictor has no proprioception; pass proprio=None.")
+        return self.proprio_encoder
 
 
-def _present(proprio: Tensor | None) -> Tensor:
-    if proprio is None:
-        raise ValueError("The predictor was given proprioception but predicted none.")
-    return proprio
+class _Felt:
+    """Proprioception along imagined futures."""
+
+    def __init__(self, predictor: Predictor, proprio: Tensor, candidates: int):
+        if predictor.proprio_mode not in PROPRIO_MODES:
+            raise ValueError(f"proprio_mode={predictor.proprio_mode!r} is unknown; there are {PROPRIO_MODES}.")
+        self.predictor = predictor
+        embedded = predictor.embed_proprio(proprio[:, None])[:, 0]
+        self.embedded = [embedded[:, None].expand(-1, candidates, -1, -1).flatten(0, 1)]
+        self._pose = proprio.repeat_interleave(candidates, dim=0)
+
+    def append(self, predicted: Tensor | None, action: Tensor) -> None:
+        """Add the next moment: ``predicted`` (B * N, 1, P', E), or the pose that ``action`` (B * N, A) leads to."""
+        if self.predictor.proprio_mode == "compute_new_pose":
+            self._pose = integrate_pose(self._pose, action)
+            self.embedded.append(self.predictor.embed_proprio(self._pose[:, None])[:, 0])
+        elif predicted is not None:
+            self.embedded.append(predicted[:, -1])
+        else:
+            raise ValueError(
+                "This predictor takes proprioception but predicts none; set its proprio_mode to 'compute_new_pose'."
+            )

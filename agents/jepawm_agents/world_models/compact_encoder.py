@@ -8,10 +8,12 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from jepawm_agents.world_models.encoders.base import Encoder
+
 NORM_GROUPS = 4
 
 
-class CompactEncoder(nn.Module):
+class CompactEncoder(Encoder):
     """Strided convolutions down to a token grid, then mixing at that resolution.
 
     The receptive field of a token is the whole image, so that distances between latents say how far apart two

@@ -34,6 +34,7 @@ class DinoWMPredictor(Predictor):
         mlp_dim: hidden width of the feed-forward part.
         frames: longest window; the number of learned frame positions.
         dropout: of attention and of the feed-forward part, in training.
+        normalize_latents: layer-norm predictions, for a model trained on layer-normed latents.
     """
 
     def __init__(
@@ -51,8 +52,10 @@ class DinoWMPredictor(Predictor):
         mlp_dim: int = 2048,
         frames: int = 4,
         dropout: float = 0.0,
+        normalize_latents: bool = False,
     ):
         super().__init__()
+        self.normalize_latents = normalize_latents
         self.grid_size, self.latent_dim, self.frames = grid_size, latent_dim, frames
         self.proprio_width = proprio_width
         dim = latent_dim + proprio_width + action_width
@@ -81,7 +84,7 @@ class DinoWMPredictor(Predictor):
         x = x + self.pos_embedding[:, : x.shape[1]]
         mask = None if frames == 1 else frame_causal_mask(frames, patches, x.device)
         x = self.transformer(x, mask, patches if last_only else x.shape[1]).unflatten(1, (-1, patches))
-        seen = x[..., : self.latent_dim]
+        seen = self.normalise(x[..., : self.latent_dim])
         if self.proprio_encoder is None:
             return Prediction(seen, None)
         return Prediction(seen, x[..., self.latent_dim : self.latent_dim + self.proprio_width])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from jepawm_agents.world_models.base import Predictor
-from jepawm_agents.world_models.compact_encoder import CompactEncoder
+from jepawm_agents.world_models.encoders.base import Encoder
 
 
 class Latent(NamedTuple):
@@ -58,6 +58,11 @@ class Normaliser(nn.Module):
             getattr(self, f"{name}_mean").copy_(flat.mean(dim=0))
             getattr(self, f"{name}_std").copy_(flat.std(dim=0))
 
+    def is_identity(self) -> bool:
+        """Whether normalised units are the environment's own."""
+        means, stds = (self.action_mean, self.proprio_mean), (self.action_std, self.proprio_std)
+        return not any(bool(mean.any()) for mean in means) and all(bool((std == 1).all()) for std in stds)
+
     def actions(self, actions: Tensor) -> Tensor:
         """Environment actions (..., A) in normalised units."""
         return (actions - self.action_mean) / self.action_std
@@ -84,7 +89,7 @@ class JEPAWorldModel(nn.Module):
 
     def __init__(
         self,
-        encoder: CompactEncoder,
+        encoder: Encoder,
         predictor: Predictor,
         normaliser: Normaliser,
         *,
@@ -92,10 +97,11 @@ class JEPAWorldModel(nn.Module):
         config: Mapping[str, Any],
     ):
         super().__init__()
-        self.encoder: CompactEncoder = encoder.eval().requires_grad_(False)
+        self.encoder: Encoder = encoder.eval().requires_grad_(False)
         self.predictor: Predictor = predictor
         self.normaliser: Normaliser = normaliser
         self.window, self.config = window, dict(config)
+        predictor.attach(self.encoder)
 
     def train(self, mode: bool = True) -> JEPAWorldModel:
         """Switch the predictor's mode; the encoder stays frozen."""
@@ -104,11 +110,20 @@ class JEPAWorldModel(nn.Module):
         return self
 
     def encode(self, pixels: NDArray[np.uint8], proprio: NDArray[np.floating]) -> Latent:
-        """Encode observations: images (B, H, W, 3) and raw proprioception (B, Q)."""
+        """Encode observations: images (B, H, W, C) and raw proprioception (B, Q).
+
+        Raises:
+            ValueError: if poses are to be integrated over actions, but the constants take both to other units.
+        """
         device = self.normaliser.action_mean.device
-        visual = self.encoder(torch.from_numpy(np.ascontiguousarray(pixels)).to(device))
+        visual = self.predictor.normalise(self.encoder(torch.from_numpy(np.ascontiguousarray(pixels)).to(device)))
         if self.predictor.proprio_encoder is None:
             return Latent(visual, None)
+        if self.predictor.proprio_mode == "compute_new_pose" and not self.normaliser.is_identity():
+            raise ValueError(
+                "Poses can be integrated over actions in their own units only, but this model normalises them; set "
+                "the predictor's proprio_mode to 'predict_proprio' or the constants to mean 0 and deviation 1."
+            )
         felt = torch.from_numpy(np.asarray(proprio, dtype=np.float32)).to(device)
         return Latent(visual, self.normaliser.proprio(felt))
 

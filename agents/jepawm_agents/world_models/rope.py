@@ -7,10 +7,13 @@ scores are not purely relative. Published checkpoints need exactly this formula 
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
 BASE = 10000.0
+Table = tuple[Tensor, Tensor]
 
 
 def axis_width(head_dim: int) -> int:
@@ -18,7 +21,7 @@ def axis_width(head_dim: int) -> int:
     return 2 * ((head_dim // 3) // 2)
 
 
-def rope_table(frames: int, height: int, width: int, head_dim: int, *, device=None) -> tuple[Tensor, Tensor]:
+def rope_table(frames: int, height: int, width: int, head_dim: int, *, conditions: int = 0, device=None) -> Table:
     """Factors that apply the embedding to queries or keys: ``x * same + swap(x) * cross``.
 
     For position p on one axis of width w and channel c, ``theta_c = p * BASE ** (-(c mod w/2) / (w/2))``;
@@ -30,10 +33,12 @@ def rope_table(frames: int, height: int, width: int, head_dim: int, *, device=No
         height: rows of the token grid.
         width: columns of the token grid.
         head_dim: channels of one attention head.
+        conditions: tokens before the grid of every frame; only the frame turns them, in the time slice
+            (modules.py:205-227).
         device: where the table lies.
 
     Returns:
-        ``same`` and ``cross``, each (frames * height * width, head_dim), float32.
+        ``same`` and ``cross``, each (frames * (conditions + height * width), head_dim), float32.
     """
     w = axis_width(head_dim)
     axes = torch.meshgrid(
@@ -46,10 +51,25 @@ def rope_table(frames: int, height: int, width: int, head_dim: int, *, device=No
     rest = head_dim - theta.shape[-1]
     same = torch.nn.functional.pad(theta.cos(), (0, rest), value=1.0)
     cross = torch.nn.functional.pad(theta.sin() * sign, (0, rest), value=0.0)
-    return same, cross
+    if not conditions:
+        return same, cross
+    grids = same.unflatten(0, (frames, -1)), cross.unflatten(0, (frames, -1))
+    # The grid's first token lies at row 0 and column 0: its factors are those of the frame alone.
+    first, second = (torch.cat([grid[:, :1].expand(-1, conditions, -1), grid], dim=1).flatten(0, 1) for grid in grids)
+    return first, second
 
 
-def apply_rope(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
+@lru_cache(maxsize=64)
+def cached_rope_table(
+    frames: int, grid_size: int, head_dim: int, conditions: int, dtype: torch.dtype, device: torch.device
+) -> Table:
+    """:func:`rope_table` of a square grid, kept; also usable for training when first asked for in inference mode."""
+    with torch.inference_mode(False):
+        same, cross = rope_table(frames, grid_size, grid_size, head_dim, conditions=conditions, device=device)
+        return same.to(dtype), cross.to(dtype)
+
+
+def apply_rope(x: Tensor, table: Table) -> Tensor:
     """Apply a table to queries or keys, (..., tokens, head_dim)."""
     same, cross = table
     return x * same + swap_pairs(x) * cross

@@ -13,48 +13,68 @@ from safetensors.torch import save
 
 from jepawm_agents.errors import ConfigError, WeightsError
 from jepawm_agents.suggest import unknown
+from jepawm_agents.world_models.action_token import ActionTokenPredictor
 from jepawm_agents.world_models.adaln import AdaLNPredictor
-from jepawm_agents.world_models.base import Predictor
-from jepawm_agents.world_models.compact_encoder import CompactEncoder
+from jepawm_agents.world_models.base import PROPRIO_MODES, Predictor
 from jepawm_agents.world_models.dino_wm import DinoWMPredictor
+from jepawm_agents.world_models.eb_jepa import GRUPredictor
+from jepawm_agents.world_models.encoders.registry import ENCODERS
+from jepawm_agents.world_models.feature_rope import FeatureRopePredictor
 from jepawm_agents.world_models.jepa import JEPAWorldModel, Normaliser
 from jepawm_agents.world_models.reference import load_strictly
 
 FORMAT = "jepawm-world-model/1"
-ENCODERS = {"compact": CompactEncoder}
-PREDICTORS: dict[str, type[Predictor]] = {"adaln": AdaLNPredictor, "dino_wm": DinoWMPredictor}
+PREDICTORS: dict[str, type[Predictor]] = {
+    "adaln": AdaLNPredictor,
+    "dino_wm": DinoWMPredictor,
+    "action_token": ActionTokenPredictor,
+    "feature_rope": FeatureRopePredictor,
+    "gru": GRUPredictor,
+}
 
 
 def build(config: Mapping[str, Any]) -> JEPAWorldModel:
     """Build a world model with fresh weights.
 
     Args:
-        config: ``encoder`` and ``predictor`` (each a ``family`` and its sizes), ``action_dim`` (primitive),
-            ``proprio_dim``, ``frameskip``, ``window``.
+        config: ``encoder`` and ``predictor`` (each a ``family`` and its sizes; the predictor also its
+            ``proprio_mode`` if not the family's own), ``action_dim`` (primitive), ``proprio_dim``, ``frameskip``,
+            ``window``.
 
     Raises:
         ConfigError: for an unknown family or sizes that do not fit it.
     """
     encoder = build_encoder(config["encoder"])
+    settings = dict(config["predictor"])
+    mode = settings.pop("proprio_mode", None)
+    predictor = _make(
+        "predictor",
+        PREDICTORS,
+        settings,
+        grid_size=encoder.grid_size,
+        latent_dim=encoder.latent_dim,
+        action_dim=config["action_dim"] * config["frameskip"],
+        proprio_dim=config["proprio_dim"],
+    )
+    if mode is not None:
+        if mode not in PROPRIO_MODES:
+            raise ConfigError(unknown("proprio_mode", str(mode), PROPRIO_MODES))
+        predictor.proprio_mode = mode
     return JEPAWorldModel(
         encoder,
-        _make(
-            "predictor",
-            PREDICTORS,
-            config["predictor"],
-            grid_size=encoder.grid_size,
-            latent_dim=encoder.latent_dim,
-            action_dim=config["action_dim"] * config["frameskip"],
-            proprio_dim=config["proprio_dim"],
-        ),
+        predictor,
         Normaliser(config["action_dim"], config["proprio_dim"]),
         window=config["window"],
         config=config,
     )
 
 
-def build_encoder(config: Mapping[str, Any]) -> CompactEncoder:
-    """Build an encoder with fresh weights from its ``family`` and sizes."""
+def build_encoder(config: Mapping[str, Any]) -> Any:
+    """Build an :class:`.encoders.base.Encoder` with fresh weights from its ``family`` and sizes.
+
+    Raises:
+        ConfigError: for an unknown family, sizes that do not fit it, or a package that is not installed.
+    """
     return _make("encoder", ENCODERS, config)
 
 

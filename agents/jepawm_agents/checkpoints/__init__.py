@@ -1,0 +1,1 @@
+"""The published checkpoints: found or fetched, hashed, checked against their card, loaded without running code."""

@@ -1,0 +1,1 @@
+"""Heads that read latents: pictures and states from tokens. They play no part in planning."""
