@@ -19,7 +19,8 @@ FEW = 2
 OK, MISSING, FAILED = "ok", "missing", "failed"
 
 EXTRAS = {
-    "agents": ("torch", "safetensors"),
+    "agents": ("torch", "safetensors", "nevergrad", "huggingface_hub"),
+    "encoders": ("timm", "transformers"),
     "metaworld": ("metaworld",),
     "rl": ("stable_baselines3",),
     "video": ("imageio", "av"),

@@ -11,7 +11,7 @@ from jepawm_bench.agent import AgentCard, AgentRequest
 from jepawm_bench.canonical import sha256
 from jepawm_bench.errors import UsageError
 from jepawm_bench.protocols import Protocol, find_env, find_protocol, short_name
-from jepawm_bench.settings import flatten, for_protocol, format_value, merge
+from jepawm_bench.settings import flatten, for_protocol, format_value, merge, switch_planner
 from jepawm_bench.suggest import unknown
 
 
@@ -84,6 +84,7 @@ def resolve(
     env_id = _choose_env(card, env)
     found = find_protocol(protocol, env_id)
     overrides = dict(overrides or {})
+    settings = switch_planner(for_protocol(card.variants[variant], found.name, env_id), overrides)
     spec = RunSpec(
         agent=card.name,
         variant=variant,
@@ -93,7 +94,7 @@ def resolve(
         split=split if found.frozen else None,
         seed=found.default_seed if seed is None else seed,
         episodes=found.episodes if episodes is None else episodes,
-        settings=merge(for_protocol(card.variants[variant], found.name, env_id), overrides),
+        settings=merge(settings, overrides),
         overrides=overrides,
         weights=weights,
     )

@@ -11,6 +11,8 @@ from typing import Any
 
 from jepawm_bench.errors import UsageError
 
+PLANNER_FRAME = ("horizon", "execution_horizon", "bounds")
+"""What belongs to the task and not to a planner."""
 KEY = re.compile(r"[A-Za-z_][\w-]*(\.[\w-]+)*")
 
 
@@ -67,6 +69,18 @@ def for_protocol(settings: Mapping[str, Any], protocol: str, env_id: str = "") -
         if fnmatchcase(env_id, pattern):
             chosen = merge(chosen, for_protocol(table, protocol))
     return chosen
+
+
+def switch_planner(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings for another planner than the variant's, where the overrides name one.
+
+    Numbers that were chosen for one planner mean something else to another, so of the variant's table ``planner``
+    only :data:`PLANNER_FRAME` stays; the rest is the other planner's own default.
+    """
+    own, asked = settings.get("planner", {}), overrides.get("planner", {})
+    if not isinstance(asked, Mapping) or asked.get("name", own.get("name")) == own.get("name"):
+        return dict(settings)
+    return {**settings, "planner": {key: value for key, value in own.items() if key in PLANNER_FRAME}}
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

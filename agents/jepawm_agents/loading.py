@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 
 from jepawm_agents.agent import JEPAWMAgent
 from jepawm_agents.checkpoints.published import SETTINGS, load_published
+from jepawm_agents.control import Control
 from jepawm_agents.errors import ConfigError
 from jepawm_agents.objectives import Objective, make_objective
 from jepawm_agents.planners import make_planner
@@ -49,8 +51,8 @@ def world_model_agent(request: AgentRequest) -> JEPAWMAgent:
     """Factory of the cards whose agent is a world model with a planner."""
     settings = dict(request.settings)
     load = _published(request, settings) if "checkpoint" in settings else _trained_here(request, settings)
-    planner, objective = _planner(settings), _objective(settings)
-    _refuse_rest(settings, ("planner", "objective"))
+    planner, objective, control = _planner(settings), _objective(settings), _control(settings)
+    _refuse_rest(settings, ("planner", "objective", "control"))
     model, provenance = load()
     _check_bounds(planner, model.config["action_dim"] * model.config["frameskip"])
     return JEPAWMAgent(
@@ -60,6 +62,7 @@ def world_model_agent(request: AgentRequest) -> JEPAWMAgent:
         Preprocessing(model.encoder.image_size, model.config["frameskip"]),
         device=_device(request.device),
         provenance=provenance,
+        control=control,
     )
 
 
@@ -103,6 +106,8 @@ def true_simulator_agent(request: AgentRequest) -> TrueSimulatorAgent:
     _refuse_rest(settings, ("planner", "frameskip"))
     if frameskip is not None and (not isinstance(frameskip, int) or frameskip < 1):
         raise ConfigError(f"frameskip={frameskip!r} is not possible; it is a number of environment steps.")
+    if getattr(planner, "differentiates", False):
+        raise ConfigError("The true simulator has no gradients; choose a planner that samples, such as cem.")
     if request.weights is not None:
         raise ConfigError("Agent true_simulator has no weights; leave --weights out.")
     env = gymnasium.make(request.env_id, obs_type="state").unwrapped
@@ -114,6 +119,14 @@ def true_simulator_agent(request: AgentRequest) -> TrueSimulatorAgent:
 def _planner(settings: dict[str, Any]) -> Planner:
     table = dict(settings.pop("planner", {}))
     return make_planner(table.pop("name", "cem"), **table)
+
+
+def _control(settings: dict[str, Any]) -> Control:
+    table, known = dict(settings.pop("control", {})), [field.name for field in dataclasses.fields(Control)]
+    for key in table:
+        if key not in known:
+            raise ConfigError(unknown("setting of the control", key, known))
+    return Control(**table)
 
 
 def _objective(settings: dict[str, Any]) -> Objective:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from jepawm_agents.planners.base import Planner
+from jepawm_agents.planners.base import Plan, Planner
 from jepawm_agents.planners.noise import EpisodeNoise
 from jepawm_agents.preprocessing import model_steps
 from jepawm_bench.agent import Chunk, EpisodeKey
@@ -38,12 +38,13 @@ class TrueSimulatorAgent:
         self._keys: list[tuple[int, int]] = []
         self._goals = np.empty((0, 0))
         self._replan = 0
+        self._previous: Plan | None = None
 
     def reset(self, observation: Observation, keys: Sequence[EpisodeKey]) -> None:
         """Start E episodes with the goal states (E, S) of their first observation."""
         self._keys = [(key.seed, key.episode) for key in keys]
         self._goals = np.asarray(observation["goal_state"], dtype=np.float64)
-        self._replan = 0
+        self._replan, self._previous = 0, None
 
     def act(self, observation: Observation, steps_left: int) -> Chunk:
         """Plan from the current states (E, S)."""
@@ -55,10 +56,12 @@ class TrueSimulatorAgent:
             action_dim=primitive * self.frameskip,
             noise=EpisodeNoise(self._keys, self._replan),
             horizon=model_steps(steps_left, self.frameskip),
+            previous=self._previous,
         )
         self._replan += 1
+        self._previous = plan
         trace = {name: value.numpy() for name, value in plan.trace._asdict().items()}
-        return Chunk(self._primitive(plan.actions).reshape(len(states), -1, primitive), self.planner.evaluations, trace)
+        return Chunk(self._primitive(plan.actions).reshape(len(states), -1, primitive), plan.evaluations, trace)
 
     def _costs(self, states: NDArray[np.float64], actions: Tensor) -> Tensor:
         """Costs (E, N) of candidates (E, N, H, A)."""

@@ -396,8 +396,8 @@ def test_the_true_simulator_reaches_goals_of_its_own_room():
     np.testing.assert_array_equal(alone.actions[0], chunk.actions[1])
 
 
-@pytest.mark.parametrize(("left", "steps"), [(30, 6), (29, 5), (5, 1), (4, 1), (0, 1)])
-def test_model_steps_are_those_that_fit_and_at_least_one(left, steps):
+@pytest.mark.parametrize(("left", "steps"), [(30, 6), (29, 6), (28, 5), (9, 2), (5, 1), (4, 1), (0, 1)])
+def test_model_steps_are_the_published_ones_and_at_least_one(left, steps):
     assert Preprocessing(64, 5).model_steps(left) == steps
 
 

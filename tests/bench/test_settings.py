@@ -8,7 +8,7 @@ import pytest
 
 from jepawm_bench.errors import UsageError
 from jepawm_bench.run_spec import RunSpec
-from jepawm_bench.settings import flatten, for_protocol, merge, parse_overrides, parse_value
+from jepawm_bench.settings import flatten, for_protocol, merge, parse_overrides, parse_value, switch_planner
 
 
 @pytest.mark.parametrize(
@@ -109,3 +109,13 @@ def test_tables_of_environments_lie_over_those_of_protocols():
     assert for_protocol(settings, "paper", "JepaWM/Wall-v0") == {"planner": {"n": 300, "m": 6}}
     assert for_protocol(settings, "paper", "JepaWM/MetaX-v0") == {"planner": {"n": 8, "m": 6}}
     assert for_protocol(settings, "standard", "JepaWM/MetaX-v0") == {"planner": {"n": 8, "m": 1}}
+
+
+def test_another_planner_keeps_the_frame_and_has_its_own_numbers():
+    settings = {"planner": {"name": "cem", "horizon": 3, "execution_horizon": 1, "num_samples": 300}, "x": 1}
+    assert switch_planner(settings, {}) == switch_planner(settings, {"planner": {"name": "cem"}}) == settings
+    assert switch_planner(settings, {"planner": {"num_samples": 8}}) == settings
+    assert switch_planner(settings, {"planner": {"name": "gd"}}) == {
+        "planner": {"horizon": 3, "execution_horizon": 1},
+        "x": 1,
+    }
