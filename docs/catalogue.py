@@ -106,7 +106,7 @@ def _sheet(records: list[EnvRecord]) -> Image.Image:
     for index, record in enumerate(records):
         left, top = index % TILES_ACROSS * (SIZE + GAP), index // TILES_ACROSS * (SIZE + GAP + CAPTION)
         title = short_name(record.id).removeprefix(f"{family(record.id)}-")
-        pen.text((left + 2, top + 2), title, fill="black", font_size=11)
+        pen.text((left + 2, top + 2), title, fill="black", font_size=11 if len(title) < 22 else 9)
         sheet.paste(Image.fromarray(_shown(record, "pixels")), (left, top + CAPTION))
     return sheet
 
