@@ -13,7 +13,7 @@ demo: $(VENV)/.agents  ## install, then score the agents on Wall and print the t
 	@$(BIN)/jepawm-bench leaderboard --runs $(DEMO)
 
 test: $(VENV)/.dev  ## install, then run the tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
 
 lint: $(VENV)/.dev  ## style, types and boundaries
 	$(BIN)/ruff format --check .

@@ -16,6 +16,8 @@ from jepawm_envs.registration import ENVIRONMENTS
 WALL = "JepaWM/Wall-v0"
 OF_THE_SLOW = ("JepaWM/MetaworldReach-v0", "JepaWM/MetaworldDrawerClose-v0")
 """Stand for their 40 siblings where every id would take long; ``test_every_id.py`` looks at all."""
+SIBLINGS = tuple(f"JepaWM/PointMaze{maze}-v0" for maze in ("Open", "Medium", "Large"))
+"""The same class with another maze."""
 MakeEnv = Callable[..., GoalEnv]
 
 
@@ -24,7 +26,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
     One with ``quick_id`` leaves the slow ones out.
     """
-    quick = [record.id for record in ENVIRONMENTS.values() if not record.slow]
+    quick = [record.id for record in ENVIRONMENTS.values() if not record.slow and record.id not in SIBLINGS]
     if "env_id" in metafunc.fixturenames:
         _parametrize(metafunc, "env_id", [*quick, *OF_THE_SLOW])
     if "quick_id" in metafunc.fixturenames:

@@ -1,4 +1,4 @@
-"""Every registered id, the 42 slow ones too: made, checked, repeated."""
+"""The ids that the other sweeps only sample, the 42 slow ones and variants of a class: made, checked, repeated."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gymnasium.utils.env_checker import check_env as gymnasium_check_env
 from jepawm_envs.goal_env import GoalEnv
 from jepawm_envs.registration import ENVIRONMENTS
 
-SLOW_IDS = [record.id for record in ENVIRONMENTS.values() if record.slow]
+SLOW_IDS = [record.id for record in ENVIRONMENTS.values() if record.slow or record.settings]
 every_slow_id = pytest.mark.parametrize(
     "slow_id", SLOW_IDS, ids=[env_id.removeprefix("JepaWM/") for env_id in SLOW_IDS]
 )
