@@ -114,7 +114,7 @@ def test_goals_reach_the_networks_on_the_scale_of_their_bounds(sac_her):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("env_id", "steps"), [(WALL, 8000), (MAZE, 4000)])
+@pytest.mark.parametrize(("env_id", "steps"), [(WALL, 8000), (MAZE, 3000)])
 def test_it_learns_more_than_chance(env_id, steps):
     rows = solved("--env", env_id, "--steps", str(steps), "--episodes", "60")
     assert wilson(*rows["SAC + HER"]).low > wilson(*rows["random"]).high
