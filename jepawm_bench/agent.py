@@ -131,3 +131,5 @@ class AgentRequest:
     """``cpu`` or ``cuda``."""
     weights: str | None = None
     """A file to use instead of the card's weights."""
+    env_settings: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments with which the protocol makes the environment, for agents that need one of their own."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from jepawm_bench.errors import BenchError
+from jepawm_bench.protocols import find_protocol
 from jepawm_bench.results import EpisodeRecord, RunResult, Trace
 
 SIZE = 224
@@ -31,7 +32,9 @@ def write_films(result: RunResult, number: int) -> list[Path]:
     """
     if result.path is None:
         raise BenchError("A run without a folder has no place for films; give evaluate() a folder with out=.")
-    env: Any = gymnasium.make(result.summary["env"], image_size=SIZE, disable_env_checker=True).unwrapped
+    rules = find_protocol(result.summary["protocol"], result.summary["env"])
+    settings = {"image_size": SIZE, **rules.env_settings}
+    env: Any = gymnasium.make(rules.env_id, disable_env_checker=True, **settings).unwrapped
     paths = []
     for record in result.records[:number]:
         path = result.path / "videos" / f"{record.episode:05d}.gif"

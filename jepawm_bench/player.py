@@ -18,6 +18,7 @@ from jepawm_bench.results import EpisodeRecord, Finished, Trace
 from jepawm_bench.rollout import Rollout, roll_out
 from jepawm_bench.scoring import score
 from jepawm_bench.tasks import Task
+from jepawm_envs.errors import EnvError
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,9 @@ class Player:
             rollouts = roll_out(
                 self.agent, self._seats(len(tasks)), tasks, self.conditions.budget, self.conditions.seed
             )
+        except EnvError as error:
+            what = f"{self.conditions.env_id} failed: {error}"
+            raise AgentFailed(what, traceback.format_exc()) from error
         except Exception as error:  # whatever a stranger's agent raises
             raise self._failure(error, tasks) from error
         return [finish(rollout) for rollout in rollouts]

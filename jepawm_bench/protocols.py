@@ -89,7 +89,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
         oracle_meets=NOTHING,
         hard_from=DETOUR,
     ),
-    _standard("JepaWM/TwoRooms-v0", 100, hard_from=DETOUR),
+    _standard("JepaWM/TwoRooms-v0", 100, env_settings={"clip_actions": True}, hard_from=DETOUR),
     _paper(
         "JepaWM/PointMaze-v0",
         "As published: random start and goal, one open-loop plan of 6 x 5 steps, success at the end.",

@@ -58,7 +58,10 @@ class RunSpec:
 
     def request(self, card: AgentCard, device: str) -> AgentRequest:
         """What the agent's factory is given."""
-        return AgentRequest(card, self.variant, self.settings, self.env, self.protocol, device, self.weights)
+        rules = find_protocol(self.protocol, self.env)
+        return AgentRequest(
+            card, self.variant, self.settings, self.env, self.protocol, device, self.weights, rules.env_settings
+        )
 
 
 def resolve(

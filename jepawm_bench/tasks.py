@@ -61,7 +61,12 @@ def sample_task(env: Any, protocol: Protocol, index: int, seed: int) -> Task:
 
 
 def make_world(env_id: str, settings: Mapping[str, Any] | None = None) -> Any:
-    """The bare environment, for its sampler, dynamics and predicates; nothing is drawn."""
+    """The bare environment, for its sampler, dynamics and predicates; nothing is drawn.
+
+    Args:
+        env_id: which.
+        settings: its arguments; those of a protocol are in ``Protocol.env_settings``.
+    """
     return gymnasium.make(
         env_id, obs_type="state", render_mode=None, disable_env_checker=True, **(settings or {})
     ).unwrapped

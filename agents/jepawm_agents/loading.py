@@ -8,7 +8,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import torch
 
 from jepawm_agents.agent import JEPAWMAgent
@@ -26,6 +25,7 @@ from jepawm_agents.world_models.weights import load_world_model, sha256
 from jepawm_bench.agent import Agent, AgentRequest
 from jepawm_bench.registry import load_registry, make_agent
 from jepawm_bench.run_spec import resolve
+from jepawm_bench.tasks import make_world
 from jepawm_envs.goal_env import GoalEnv
 
 
@@ -110,7 +110,7 @@ def true_simulator_agent(request: AgentRequest) -> TrueSimulatorAgent:
         raise ConfigError("The true simulator has no gradients; choose a planner that samples, such as cem.")
     if request.weights is not None:
         raise ConfigError("Agent true_simulator has no weights; leave --weights out.")
-    env = gymnasium.make(request.env_id, obs_type="state").unwrapped
+    env = make_world(request.env_id, request.env_settings)
     if not isinstance(env, GoalEnv):
         raise ConfigError(f"{request.env_id} has no simulator that agent true_simulator can plan with.")
     return TrueSimulatorAgent(env, planner, frameskip=frameskip or env.frameskip, action_std=env.behaviour_std)

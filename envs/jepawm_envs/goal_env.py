@@ -93,8 +93,8 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
         _choose("render_quality", render_quality, RENDER_QUALITIES)
         if render_mode is not None:
             _choose("render_mode", render_mode, RENDER_MODES)
-        if not 8 <= int(image_size) <= 2048:
-            raise InvalidOption(f"image_size={image_size} is not possible; choose 8 to 2048 pixels.")
+        if not isinstance(image_size, int | np.integer) or not 8 <= image_size <= 2048:
+            raise InvalidOption(f"image_size={image_size!r} is not possible; choose a whole number from 8 to 2048.")
         self.obs_type, self.image_size = obs_type, int(image_size)
         self.render_mode, self.render_quality = render_mode, render_quality
         self.terminate_on_success = terminate_on_success
@@ -231,14 +231,8 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
         given = dict(options or {})
         for key in given:
             _choose("reset option", key, RESET_OPTIONS)
-        drawn = (seed if seed is not None else int(self.np_random.integers(MAX_SEED))) % MAX_SEED
-        self._factors = self._resolve_factors(given.get("factors"), drawn)
-        init, goal = (
-            None if given.get(key) is None else self._read_state(given[key], key)
-            for key in ("init_state", "goal_state")
-        )
-        init, self._goal = self.complete(init, goal, drawn)
-        self.check_task(init, self._goal)
+        drawn = (seed if seed is not None else int(self.np_random.integers(MAX_SEED))) % (MAX_SEED + 1)
+        init, self._goal = self._new_task(given, drawn)
         self._goal_image, self._copied, self._history = None, False, [init]
         self._state = self._begin(init)
         return self._observe(), self._info()
@@ -272,9 +266,7 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
 
     def factor(self, name: str) -> Any:
         """The value of a robustness factor in this episode; its default when it is off."""
-        if name in self._factors:
-            return self._factors[name]
-        return next(factor.default for factor in type(self).factors if factor.name == name)
+        return factor_values.value_in_force(type(self).factors, self._factors, name)
 
     @property
     def factors_in_force(self) -> dict[str, Any]:
@@ -332,6 +324,22 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
         return attributes
 
     # Parts --------------------------------------------------------------------------------------------
+
+    def _new_task(self, given: Mapping[str, Any], seed: int) -> tuple[State, State]:
+        """Start and goal under the new factors; a refusal leaves the running episode as it was."""
+        before = self._factors
+        self._factors = self._resolve_factors(given.get("factors"), seed)
+        try:
+            init, goal = (
+                None if given.get(key) is None else self._read_state(given[key], key)
+                for key in ("init_state", "goal_state")
+            )
+            init, goal = self.complete(init, goal, seed)
+            self.check_task(init, goal)
+        except Exception:
+            self._factors = before
+            raise
+        return init, goal
 
     def _resolve_factors(self, requested: factor_values.Request, seed: int) -> dict[str, Any]:
         table = type(self).factors
@@ -404,7 +412,7 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
 
     def _read_state(self, given: Any, name: str) -> State:
         """A state that the user gave, checked; ``name`` is for messages."""
-        state = np.array(given, dtype=np.float64)
+        state = read_numbers(given, name, InvalidState)
         if state.shape != (self.state_dim,) or not np.isfinite(state).all():
             raise InvalidState(
                 f"{name} must be {self.state_dim} finite numbers, but has shape {state.shape}: {state.tolist()}."
@@ -416,12 +424,24 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
         return state
 
     def _read_action(self, action: ArrayLike) -> NDArray[np.float64]:
-        values = np.asarray(action, dtype=np.float64)
+        values = read_numbers(action, "An action", InvalidAction)
         if values.shape != (self.action_dim,):
             raise InvalidAction(f"An action has shape ({self.action_dim},) here, not {values.shape}.")
         if not np.isfinite(values).all():
             raise InvalidAction(f"An action must be finite numbers, not {values.tolist()}.")
         return values
+
+
+def read_numbers(given: Any, name: str, refusal: type[EnvError]) -> NDArray[np.float64]:
+    """What a user gave as an array, copied.
+
+    Raises:
+        EnvError: of type ``refusal``, when it is not made of numbers.
+    """
+    try:
+        return np.array(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise refusal(f"{name} must be an array of numbers, not {given!r}.") from None
 
 
 def _sparse(success: ArrayLike) -> NDArray[np.float64]:

@@ -41,7 +41,8 @@ def draw_task(env: GoalEnv, source: str, seed: int, *, steps: int, data: Episode
         source: ``random_state``: start and goal from the published sampler. ``expert``: the goal is where the
             scripted expert ends. ``dset``: a segment of recorded behaviour, its actions replayed in the simulator
             from its first state; the goal is where the replay ends. ``random_action``: as ``dset`` with normal
-            actions of the data's mean and deviation. ``official``: entry ``seed`` of a published task list.
+            actions of the data set's mean and deviation; of the environment's ``behaviour_std`` and mean zero where
+            there is no data set. ``official``: entry ``seed`` of a published task list.
         seed: of everything that is drawn.
         steps: environment steps between start and goal, for the sources that act.
         data: recorded behaviour for ``dset`` and ``random_action``; without it the environment's behaviour law
@@ -91,9 +92,23 @@ def _replayed(env: GoalEnv, source: str, seed: int, steps: int, data: EpisodeSto
     first = int(random.integers(len(actions) - steps + 1))
     init, chosen = states[first], actions[first : first + steps]
     if source == RANDOM_ACTION:
-        chosen = random.normal(actions.mean(axis=0), actions.std(axis=0), size=chosen.shape)
-    goal = env.simulate(env.start(init), chosen)[-1]
+        mean, std = (0.0, env.behaviour_std) if data is None else _action_statistics(data)
+        chosen = random.normal(mean, std, size=chosen.shape)
+    goal = _replay(env, init, chosen)
     return Drawn(init, goal, source if data is None else f"{source} of {data.sha256()[:12]}")
+
+
+def _replay(env: GoalEnv, init: State, actions: NDArray[np.float64]) -> State:
+    """Where a real episode ends; imagining it with ``simulate`` would lose what a simulator remembers of contacts."""
+    _, info = env.reset(seed=0, options={"init_state": init})
+    for action in actions:
+        info = env.step(action)[4]
+    return info["state"]
+
+
+def _action_statistics(data: EpisodeStore) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    actions = data.actions.reshape(-1, data.actions.shape[-1])
+    return actions.mean(axis=0), actions.std(axis=0)
 
 
 def _episode(env: GoalEnv, random: np.random.Generator, data: EpisodeStore | None):

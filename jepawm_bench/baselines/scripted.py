@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
 from jepawm_bench.agent import AgentRequest, Chunk, EpisodeKey
 from jepawm_bench.baselines.request import refuse_settings
+from jepawm_bench.tasks import make_world
 
 Controller = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 
@@ -49,8 +49,7 @@ def oracle(request: AgentRequest) -> Scripted:
 
 def _scripted(request: AgentRequest, method: str) -> Scripted:
     refuse_settings(request)
-    env = gymnasium.make(request.env_id, obs_type="state", render_mode=None, disable_env_checker=True)
-    controller = getattr(env.unwrapped, method, None)
+    controller = getattr(make_world(request.env_id, request.env_settings), method, None)
     if controller is None:
         raise ValueError(f"{request.env_id} has no {method}().")
     return Scripted(controller)

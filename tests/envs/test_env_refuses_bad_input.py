@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 
 import numpy as np
@@ -17,8 +18,10 @@ from jepawm_envs.registration import ENVIRONMENTS
         ({"obs_type": "pixel"}, "obs_type='pixel' is not known; choose one of pixels, state"),
         ({"render_quality": "best"}, "render_quality='best' is not known; choose one of paper, fast"),
         ({"render_mode": "human"}, "render_mode='human' is not known; choose one of rgb_array"),
-        ({"image_size": 4}, "image_size=4 is not possible; choose 8 to 2048"),
+        ({"image_size": 4}, "image_size=4 is not possible; choose a whole number from 8 to 2048"),
         ({"image_size": 5000}, "image_size=5000 is not possible"),
+        ({"image_size": "big"}, "image_size='big' is not possible"),
+        ({"image_size": 64.5}, "image_size=64.5 is not possible"),
     ],
 )
 def test_unknown_settings_are_refused_with_the_choices(env_id, settings, message):
@@ -64,7 +67,7 @@ def test_an_unknown_reset_option_is_refused_with_the_choices(make_env, env_id):
 @pytest.mark.parametrize("bad", [[1.0], [[1.0, 2.0]], [np.nan] * 2, [10.0] * 40])
 def test_a_state_of_the_wrong_form_is_refused_by_name(make_env, env_id, name, bad):
     env = make_env(env_id)
-    with pytest.raises(InvalidState, match=rf"{name}.* must be .* numbers.*, but has shape"):
+    with pytest.raises(InvalidState, match=rf"{name}.* must be .*numbers.*, but"):
         env.reset(seed=0, options={name: bad})
 
 
@@ -86,6 +89,29 @@ def test_states_in_the_door_and_on_the_lines_are_accepted(make_env, state):
     env = make_env()
     env.reset(seed=0, options={"init_state": state})
     assert env.state.tolist() == state
+
+
+@pytest.mark.parametrize("name", ["init_state", "goal_state"])
+@pytest.mark.parametrize("bad", ["abc", [[1.0], [1.0, 2.0]], [None]])
+def test_a_state_that_is_no_array_of_numbers_is_refused_by_name(make_env, env_id, name, bad):
+    with pytest.raises(InvalidState, match=rf"{name} must be"):
+        make_env(env_id).reset(seed=0, options={name: bad})
+
+
+def test_a_refused_reset_leaves_the_running_episode_as_it_was(make_env, env_id):
+    env = make_env(env_id, obs_type="state")
+    env.reset(seed=1)
+    before = [env.state, env.goal_state]
+    with pytest.raises(InvalidState):
+        env.reset(seed=2, options={"init_state": env.sample_states(3)[0], "goal_state": [np.inf] * env.state_dim})
+    names = {factor.name: "sample" for factor in type(env).factors}
+    with pytest.raises(InvalidState):
+        env.reset(seed=2, options={"goal_state": [np.inf] * env.state_dim, "factors": names})
+    np.testing.assert_array_equal([*before[0], *before[1]], [*env.state, *env.goal_state])
+    assert env.factors_in_force == {}
+    twin = copy.deepcopy(env)
+    action = np.full(env.action_dim, 0.5)
+    np.testing.assert_array_equal(env.step(action)[4]["state"], twin.step(action)[4]["state"])
 
 
 def test_every_error_is_an_environment_error_and_a_value_error(env_id):

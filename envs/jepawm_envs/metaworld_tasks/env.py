@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from jepawm_envs.errors import InvalidOption, InvalidState
-from jepawm_envs.goal_env import GoalEnv, State
+from jepawm_envs.goal_env import GoalEnv, State, read_numbers
 from jepawm_envs.metaworld_tasks import behaviour, experts
 from jepawm_envs.metaworld_tasks.simulator import (
     ACTION_DIM,
@@ -156,7 +156,7 @@ class MetaworldEnv(GoalEnv):
             )
 
     def _read_state(self, given: Any, name: str) -> State:
-        vector = np.array(given, dtype=np.float64)
+        vector = read_numbers(given, name, InvalidState)
         if vector.shape in ((self.simulator.vector_dim,), (2 * self.simulator.vector_dim,)):
             return self._from_vector(vector, name)
         if vector.shape != (self.state_dim,):

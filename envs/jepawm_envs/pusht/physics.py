@@ -87,9 +87,14 @@ class Simulator:
         self._velocity = ffi.new("cpVect *")
         self._build()
 
+    def __del__(self) -> None:
+        if "_space" in self.__dict__:
+            self._clear()
+
     def place(self, state: Array) -> None:
         """Start anew in exactly this state (7,), with the block at rest and no memory of earlier contacts."""
         if self._used:
+            self._clear()
             self._build()
         x, y, block_x, block_y, angle, vx, vy = (float(value) for value in state)
         self._agent.velocity = vx, vy
@@ -152,13 +157,22 @@ class Simulator:
         self._block.each_arbiter(lambda arbiter: counts.append(len(arbiter.contact_point_set.points)))
         return sum(counts)
 
+    def _clear(self) -> None:
+        """Take everything out of the space while it is still referenced.
+
+        Otherwise pymunk's finalizers do it, and when another thread's garbage collection runs them (a progress
+        bar's, say) space and shapes may be freed at the same moment, which aborts the process.
+        """
+        self._space.remove(*self._space.shapes, *self._space.bodies)
+
     def _build(self) -> None:
         world = self.world
         space = pymunk.Space()
         space.gravity = 0, 0
         space.damping = 0
-        walls = [pymunk.Segment(space.static_body, a, b, WALL_RADIUS) for a, b in WALLS]
-        space.add(*walls)
+        ground = pymunk.Body(body_type=pymunk.Body.STATIC)  # not the space's own, which _clear() could not reach
+        walls = [pymunk.Segment(ground, a, b, WALL_RADIUS) for a, b in WALLS]
+        space.add(ground, *walls)
         agent = pymunk.Body(body_type=pymunk.Body.KINEMATIC)
         agent.position = _AGENT_HOME
         disc = pymunk.Circle(agent, world.agent_radius)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from jepawm_envs.errors import InvalidOption, InvalidState
 from jepawm_envs.factors import Factor
-from jepawm_envs.goal_env import MAX_SEED, GoalEnv, State
+from jepawm_envs.goal_env import MAX_SEED, GoalEnv, State, read_numbers
 from jepawm_envs.predicates import Predicate
 from jepawm_envs.tworooms import controllers, drawing, physics, sampler, walks
 from jepawm_envs.wall.drawing import COLORS, PAPER_SIZE, Colors
@@ -115,8 +115,8 @@ class TwoRoomsEnv(GoalEnv):
     ):
         _choose("channels", channels, CHANNELS)
         _choose("collisions", collisions, physics.COLLISIONS)
-        if not 0 <= jitter <= MAX_JITTER:
-            raise InvalidOption(f"jitter={jitter} is not possible; choose 0 to {MAX_JITTER} pixels.")
+        if not isinstance(jitter, int | float) or not 0 <= jitter <= MAX_JITTER:
+            raise InvalidOption(f"jitter={jitter!r} is not possible; choose 0 to {MAX_JITTER} pixels.")
         if jitter and collisions == "stop":
             raise InvalidOption('jitter moves a dot that bounces, so it cannot go with collisions="stop".')
         self.channels: Channels = channels
@@ -241,8 +241,10 @@ class TwoRoomsEnv(GoalEnv):
         return np.clip(values, -MAX_ACTION, MAX_ACTION) if self.clip_actions else values
 
     def _read_state(self, given: Any, name: str) -> State:
-        position = np.array(given, dtype=np.float64)
-        if position.shape == (2,) and np.isfinite(position).all():
+        position = read_numbers(given, name, InvalidState)
+        if position.shape == (2,):
+            if not np.isfinite(position).all():
+                raise InvalidState(f"{name} must be finite numbers, but is {position.tolist()}.")
             return position  # its layout is known, and checked with it, in complete()
         if position.shape not in ((2,), (4,)):
             raise InvalidState(
