@@ -199,6 +199,7 @@ def test_published_decoders_have_the_published_number_of_parameters(latent_dim, 
         decoder = ImageDecoder(latent_dim=latent_dim, image_size=image_size, depth=depth)
     # There the fixed positions are counted.
     assert sum(value.numel() for value in decoder.parameters()) + decoder.decoder_pos_embed.numel() == count
+    assert {module.eps for module in decoder.modules() if isinstance(module, nn.LayerNorm)} == {1e-5}
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])
