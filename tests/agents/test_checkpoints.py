@@ -28,6 +28,7 @@ from jepawm_agents.checkpoints.published import load_published
 from jepawm_agents.checkpoints.unfilled import unfilled
 from jepawm_agents.errors import ConfigError, WeightsError
 from jepawm_agents.loading import world_model_agent
+from jepawm_agents.planners import make_planner
 from jepawm_agents.world_models.encoders import vjepa2
 from jepawm_agents.world_models.weights import PREDICTORS, build_encoder, load_world_model, save_world_model
 from jepawm_bench.agent import AgentRequest, EpisodeKey
@@ -136,7 +137,8 @@ def test_the_cards_hold_what_is_published():
         planner, env = official["planner"], name.rsplit("_", 1)[1]
         keys = ("horizon", "execution_horizon", "iterations", "init_std")
         assert (*(planner[key] for key in keys), official["objective"]["alpha"]) == table[env], name
-        assert (planner["name"], planner["num_samples"], planner["num_elites"]) == ("cem", 300, 10)
+        made: Any = make_planner(**planner)
+        assert (planner["name"], made.num_samples, made.elites_among(300)) == ("cem", 300, 10)
         bounds = {**dict.fromkeys("012345", 0.1), "6": 0.75} if env == "droid" else None
         assert planner.get("bounds") == bounds
         normalisation = "half" if name.startswith("dino") else "imagenet"
@@ -603,6 +605,23 @@ def test_a_full_size_file_plans_end_to_end(tmp_path, dinov2, name):
     chunk = agent.act(seen, steps_left=2 * settings["frameskip"])
     assert chunk.actions.shape == (1, 2 * settings["frameskip"], settings["action_dim"])
     assert np.isfinite(chunk.actions).all() and chunk.model_evaluations == 3
+
+
+@pytest.mark.slow
+def test_a_run_from_the_command_line_with_nothing_but_the_checkpoint(tmp_path):
+    path, out = tmp_path / "FAKE.pth.tar", tmp_path / "run"
+    torch.save(in_published_layout(predictor_of(official_settings("jepa_wm_wall")).state_dict()), path)
+    command = f"run --agent jepa_wm_wall@official --weights {path} --episodes 2 --set planner.num_samples=8"
+    command += f" --set planner.iterations=2 --out {out}"
+    done = subprocess.run(
+        [sys.executable, "-m", "jepawm_bench", *command.split()], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "WARNING: the image encoder is RANDOM" in done.stderr
+    record = json.loads((out / "run.json").read_text())
+    assert record["agent"]["encoder"] == "random initialisation (no weights found)" and record["agent"]["unranked"]
+    assert record["agent"]["weights_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert json.loads((out / "summary.json").read_text())["n"] == 2
 
 
 @pytest.mark.slow
