@@ -254,13 +254,13 @@ def test_an_encoder_that_is_nowhere_is_random_only_beside_a_named_checkpoint_and
 
 
 def test_a_random_encoder_can_be_asked_for_and_is_the_same_every_time(checkpoint, caplog):
-    found = []
+    found: list[Any] = []
     for _ in range(2):
         torch.rand(1)
-        published = load_published(small(encoder={"weights": "random"}), checkpoint)
-        found.append(published.model.encode(*observation(224, 2)).visual)
-    assert torch.equal(*found)
-    assert published.provenance["encoder"] == "random initialisation (asked for)" and "unranked" in published.provenance
+        found.append(load_published(small(encoder={"weights": "random"}), checkpoint))
+    first, second = (published.model.encode(*observation(224, 2)).visual for published in found)
+    assert torch.equal(first, second)
+    assert found[0].provenance["encoder"] == "random initialisation (asked for)" and "unranked" in found[0].provenance
     assert "RANDOM, as asked for" in caplog.text
 
 

@@ -205,10 +205,11 @@ def test_published_decoders_have_the_published_number_of_parameters(latent_dim, 
 @pytest.mark.parametrize("prefix", ["", "module."])
 @pytest.mark.parametrize("with_positions", [False, True])
 def test_decoders_read_back_are_those_written(prefix, with_positions):
-    for cls, weights, positions, sizes in (
+    cases: list[Any] = [
         (ImageDecoder, image_weights(), (1, 16, DIM), {"image_size": 16, "normalisation": "half"}),
         (StateDecoder, state_weights(), (1, 9, DIM), {"grid_size": 3}),
-    ):
+    ]
+    for cls, weights, positions, sizes in cases:
         if with_positions:
             weights["decoder_pos_embed"] = torch.randn(positions)
         decoder: Any = cls.from_reference({prefix + key: value for key, value in weights.items()}, **sizes)
