@@ -552,6 +552,18 @@ def test_files_are_held_to_what_is_known_of_their_hash(tmp_path):
             find_or_fetch(PublishedFile(name, sha256=sha256), flag="")
 
 
+def test_a_file_in_hugging_faces_cache_is_held_to_the_hash_it_is_stored_under(tmp_path, monkeypatch):
+    huggingface_hub = pytest.importorskip("huggingface_hub")
+    blob = tmp_path / hashlib.sha256(b"content").hexdigest()
+    (tmp_path / "some.pth.tar").symlink_to(blob)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: str(tmp_path / "some.pth.tar"))
+    blob.write_bytes(b"content")
+    assert find_or_fetch(FILE, flag="").sha256 == blob.name
+    blob.write_bytes(b"contend")
+    with pytest.raises(WeightsError, match=r"is not the published some\.pth\.tar"):
+        find_or_fetch(FILE, flag="")
+
+
 def test_other_names_and_pytorchs_cache_are_looked_at(tmp_path):
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
