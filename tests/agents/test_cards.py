@@ -73,6 +73,11 @@ def test_a_card_names_a_factory_that_exists_and_known_environments(name):
     assert card.description and card.requires == "agents"
 
 
+def test_agents_that_need_no_download_come_first():
+    fetched = ["checkpoint" in card.variants[card.default_variant] for card in CARDS.values()]
+    assert fetched == sorted(fetched) and len(set(fetched)) == 2
+
+
 @every_variant
 def test_the_planner_of_every_variant_and_protocol_can_be_made(name, variant):
     settings = CARDS[name].variants[variant]
