@@ -177,3 +177,8 @@ def test_the_package_names_its_public_parts_lazily():
     assert jepawm_agents.JEPAWMAgent is JEPAWMAgent
     with pytest.raises(AttributeError, match="has no attribute 'absent'"):
         jepawm_agents.absent  # noqa: B018
+
+
+def test_agents_that_play_without_a_download_come_first():
+    fetched = ["checkpoint" in card.variants[card.default_variant] for card in CARDS.values()]
+    assert fetched == sorted(fetched) and len(set(fetched)) == 2

@@ -28,13 +28,14 @@ from jepawm_agents.checkpoints.published import load_published
 from jepawm_agents.checkpoints.unfilled import unfilled
 from jepawm_agents.errors import ConfigError, WeightsError
 from jepawm_agents.loading import world_model_agent
+from jepawm_agents.planners import make_planner
 from jepawm_agents.world_models.encoders import vjepa2
 from jepawm_agents.world_models.weights import PREDICTORS, build_encoder, load_world_model, save_world_model
 from jepawm_bench.agent import AgentRequest, EpisodeKey
 
 ROOT = Path(__file__).parents[2]
 NAMES = official_names()
-GRIDS = {"dinov2": (16, 384), "dinov3": (16, 1024), "vjepa2": (16, 1408)}
+WIDTHS = {"dinov3": 1024, "vjepa2": 1408}
 LARGE = ("jepa_wm_droid", "vjepa2_ac_droid", "vjepa2_ac_oss_droid")
 CARDS = {card.name: card for card in all_cards()}
 
@@ -136,7 +137,8 @@ def test_the_cards_hold_what_is_published():
         planner, env = official["planner"], name.rsplit("_", 1)[1]
         keys = ("horizon", "execution_horizon", "iterations", "init_std")
         assert (*(planner[key] for key in keys), official["objective"]["alpha"]) == table[env], name
-        assert (planner["name"], planner["num_samples"], planner["num_elites"]) == ("cem", 300, 10)
+        made: Any = make_planner(**planner)
+        assert (planner["name"], made.num_samples, made.elites_among(300)) == ("cem", 300, 10)
         bounds = {**dict.fromkeys("012345", 0.1), "6": 0.75} if env == "droid" else None
         assert planner.get("bounds") == bounds
         normalisation = "half" if name.startswith("dino") else "imagenet"
@@ -252,13 +254,13 @@ def test_an_encoder_that_is_nowhere_is_random_only_beside_a_named_checkpoint_and
 
 
 def test_a_random_encoder_can_be_asked_for_and_is_the_same_every_time(checkpoint, caplog):
-    found = []
+    found: list[Any] = []
     for _ in range(2):
         torch.rand(1)
-        published = load_published(small(encoder={"weights": "random"}), checkpoint)
-        found.append(published.model.encode(*observation(224, 2)).visual)
-    assert torch.equal(*found)
-    assert published.provenance["encoder"] == "random initialisation (asked for)" and "unranked" in published.provenance
+        found.append(load_published(small(encoder={"weights": "random"}), checkpoint))
+    first, second = (published.model.encode(*observation(224, 2)).visual for published in found)
+    assert torch.equal(first, second)
+    assert found[0].provenance["encoder"] == "random initialisation (asked for)" and "unranked" in found[0].provenance
     assert "RANDOM, as asked for" in caplog.text
 
 
@@ -550,6 +552,18 @@ def test_files_are_held_to_what_is_known_of_their_hash(tmp_path):
             find_or_fetch(PublishedFile(name, sha256=sha256), flag="")
 
 
+def test_a_file_in_hugging_faces_cache_is_held_to_the_hash_it_is_stored_under(tmp_path, monkeypatch):
+    huggingface_hub = pytest.importorskip("huggingface_hub")
+    blob = tmp_path / hashlib.sha256(b"content").hexdigest()
+    (tmp_path / "some.pth.tar").symlink_to(blob)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: str(tmp_path / "some.pth.tar"))
+    blob.write_bytes(b"content")
+    assert find_or_fetch(FILE, flag="").sha256 == blob.name
+    blob.write_bytes(b"contend")
+    with pytest.raises(WeightsError, match=r"is not the published some\.pth\.tar"):
+        find_or_fetch(FILE, flag="")
+
+
 def test_other_names_and_pytorchs_cache_are_looked_at(tmp_path):
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
@@ -606,21 +620,34 @@ def test_a_full_size_file_plans_end_to_end(tmp_path, dinov2, name):
 
 
 @pytest.mark.slow
+def test_a_run_from_the_command_line_with_nothing_but_the_checkpoint(tmp_path):
+    path, out = tmp_path / "FAKE.pth.tar", tmp_path / "run"
+    torch.save(in_published_layout(predictor_of(official_settings("jepa_wm_wall")).state_dict()), path)
+    command = f"run --agent jepa_wm_wall@official --weights {path} --episodes 2 --set planner.num_samples=8"
+    command += f" --set planner.iterations=2 --out {out}"
+    done = subprocess.run(
+        [sys.executable, "-m", "jepawm_bench", *command.split()], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "WARNING: the image encoder is RANDOM" in done.stderr
+    record = json.loads((out / "run.json").read_text())
+    assert record["agent"]["encoder"] == "random initialisation (no weights found)" and record["agent"]["unranked"]
+    assert record["agent"]["weights_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert json.loads((out / "summary.json").read_text())["n"] == 2
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LARGE)
 def test_a_large_file_loads_whole_and_imagines(tmp_path, monkeypatch, name):
     """Of full size to the reader: one number a tensor, so that gigabytes need not be written.
 
-    The encoders are cut to two layers; that of V-JEPA 2 takes 10 s an image on one thread.
+    V-JEPA 2 is cut to two layers; whole, it takes 10 s an image on one thread.
     """
     pytest.importorskip("transformers")
     settings = official_settings(name)
     sizes = {"hidden_size": 1408, "num_hidden_layers": 2, "num_attention_heads": 22, "mlp_ratio": 48 / 11}
     monkeypatch.setitem(vjepa2.SIZES, "giant", sizes)
-    if settings["encoder"]["family"] == "dinov3":
-        settings["encoder"]["size"] = "small"
-        settings["predictor"]["width"], latent_dim = 1024, 384
-    else:
-        latent_dim = 1408
+    latent_dim = WIDTHS[settings["encoder"]["family"]]
     settings["encoder"]["weights"] = "random"
     with torch.device("meta"):
         shapes = predictor_of(settings, latent_dim=latent_dim).state_dict()

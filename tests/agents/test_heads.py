@@ -199,15 +199,17 @@ def test_published_decoders_have_the_published_number_of_parameters(latent_dim, 
         decoder = ImageDecoder(latent_dim=latent_dim, image_size=image_size, depth=depth)
     # There the fixed positions are counted.
     assert sum(value.numel() for value in decoder.parameters()) + decoder.decoder_pos_embed.numel() == count
+    assert {module.eps for module in decoder.modules() if isinstance(module, nn.LayerNorm)} == {1e-5}
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])
 @pytest.mark.parametrize("with_positions", [False, True])
 def test_decoders_read_back_are_those_written(prefix, with_positions):
-    for cls, weights, positions, sizes in (
+    cases: list[Any] = [
         (ImageDecoder, image_weights(), (1, 16, DIM), {"image_size": 16, "normalisation": "half"}),
         (StateDecoder, state_weights(), (1, 9, DIM), {"grid_size": 3}),
-    ):
+    ]
+    for cls, weights, positions, sizes in cases:
         if with_positions:
             weights["decoder_pos_embed"] = torch.randn(positions)
         decoder: Any = cls.from_reference({prefix + key: value for key, value in weights.items()}, **sizes)

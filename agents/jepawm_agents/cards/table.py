@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
+from typing import Any
 
 from jepawm_bench.agent import AgentCard
 
 
 def all_cards() -> Iterator[AgentCard]:
-    """Every card of this package, by name."""
+    """Every card of this package: those that play without a download first, then by name."""
     folder = files("jepawm_agents.cards")
-    for file in sorted(folder.iterdir(), key=lambda file: file.name):
-        if file.name.endswith(".toml"):
-            card = tomllib.loads(file.read_text())
-            yield AgentCard(
-                name=card["name"],
-                factory=card["factory"],
-                description=card["description"],
-                envs=tuple(card["envs"]),
-                default_env=card.get("default_env"),
-                variants=card["variants"],
-                kind=card.get("kind", "agent"),
-                requires="agents",
-            )
+    cards = [tomllib.loads(file.read_text()) for file in folder.iterdir() if file.name.endswith(".toml")]
+    for card in sorted(cards, key=lambda card: (not _plays_at_once(card), card["name"])):
+        yield AgentCard(
+            name=card["name"],
+            factory=card["factory"],
+            description=card["description"],
+            envs=tuple(card["envs"]),
+            default_env=card.get("default_env"),
+            variants=card["variants"],
+            kind=card.get("kind", "agent"),
+            requires="agents",
+        )
+
+
+def _plays_at_once(card: Mapping[str, Any]) -> bool:
+    """Whether nothing has to be fetched for the variant that the bare name means."""
+    return "checkpoint" not in next(iter(card["variants"].values()))

@@ -39,6 +39,7 @@ class ImageDecoder(nn.Module):
         ConfigError: for sizes that do not fit each other, or an unknown normalisation.
     """
 
+    decoder_pos_embed: Tensor
     mean: Tensor
     std: Tensor
 

@@ -30,6 +30,8 @@ class StateDecoder(nn.Module):
         heads: attention heads; they divide ``width``.
     """
 
+    decoder_pos_embed: Tensor
+
     def __init__(
         self,
         *,
