@@ -176,9 +176,10 @@ def describe(
         key: getattr(spec, key)
         for key in ("agent", "variant", "env", "protocol", "split", "seed", "episodes", "settings")
     }
+    encoder = {"encoder_sha256": own["encoder_sha256"]} if "encoder_sha256" in own else {}
     run = {
         "format": FORMAT,
-        "identity": {**identity, "tasks_sha256": tasks_sha256, "weights_sha256": own.get("weights_sha256")},
+        "identity": {**identity, "tasks_sha256": tasks_sha256, "weights_sha256": own.get("weights_sha256"), **encoder},
         "card": {key: getattr(card, key) for key in ("name", "factory", "description", "kind", "requires")},
         "label": spec.full_label(own.get("weights_sha256")),
         "overrides": spec.overrides,

@@ -50,6 +50,8 @@ class Row:
     """Times each task was played, where the seeds share the tasks."""
     outcomes: tuple[float, ...] = ()
     """Success of every distinct task, 0 to 1."""
+    unranked: bool = False
+    """Whether the agent says that it is not what its name promises, such as one with a random encoder."""
     partial: bool = False
     """Whether there are fewer episodes than the protocol asks for; such a row is not ranked."""
 
@@ -78,7 +80,8 @@ def measured_rows(runs: Sequence[tuple[Path, Claims]]) -> list[Row]:
     groups: dict[tuple[str, ...], list[tuple[Path, Claims]]] = {}
     for path, claims in runs:
         spec = claims.spec
-        shown = (spec.env, _protocol(claims), spec.agent, claims.label)
+        label = f"{claims.label} (unranked)" if claims.unranked else claims.label
+        shown = (spec.env, _protocol(claims), spec.agent, label)
         hidden = (str(claims.identity.get("weights_sha256")), canonical_json(spec.settings), str(spec.episodes))
         groups.setdefault((*shown, *hidden), []).append((path, claims))
     return [_row(key, sorted(group, key=lambda run: run[1].spec.seed)) for key, group in groups.items()]
@@ -132,7 +135,7 @@ def ranks(rows: Sequence[Row]) -> list[int | None]:
 
 
 def _ranked(row: Row) -> bool:
-    return row.kind == "agent" and not row.partial
+    return row.kind == "agent" and not row.partial and not row.unranked
 
 
 def _protocol(claims: Claims) -> str:
@@ -172,6 +175,7 @@ def _row(key: tuple[str, ...], runs: Sequence[tuple[Path, Claims]]) -> Row:
         commands=tuple(claims.spec.command for _, claims in runs),
         repeats=len(runs) if rules.frozen else 1,
         outcomes=tuple(success),
+        unranked=any(claims.unranked for _, claims in runs),
         partial=spec.episodes < rules.episodes,
     )
 

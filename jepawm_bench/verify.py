@@ -71,6 +71,8 @@ class Claims:
     summary: Mapping[str, Any]
     records: Sequence[EpisodeRecord]
     traces: Mapping[int, Trace]
+    unranked: str | None = None
+    """Why the agent itself says that this is no result of its kind, ``None`` when it does not."""
 
     @property
     def label(self) -> str:
@@ -94,7 +96,9 @@ def read_claims(path: Path) -> Claims:
     except (KeyError, TypeError) as error:
         raise DamagedRun(f"{folder.run_file} lacks {error}.") from error
     records = folder.read_records()
-    return Claims(spec, identity, summary, records, folder.read_traces(records))
+    return Claims(
+        spec, identity, summary, records, folder.read_traces(records), (run.get("agent") or {}).get("unranked")
+    )
 
 
 def verify(

@@ -1,6 +1,7 @@
 """Tables are generated, ranked, and checked."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -194,3 +195,14 @@ def test_a_benchmark_of_many_environments_is_one_table_with_its_mean(tmp_path):
     assert "62.5 (" in mean  # each environment counts the same, whatever its number of tasks
     assert "1 environments" in mean  # random played one of the two
     assert lines.count("jepawm-bench run") == 2
+
+
+def test_a_run_whose_agent_disowns_it_is_shown_and_not_ranked(board):
+    path = board / "wall/standard/random-seed1/run.json"
+    run = json.loads(path.read_text())
+    run["agent"]["unranked"], run["card"]["kind"] = "Its encoder is random.", "agent"
+    path.write_text(json.dumps(run))
+    rows = [row for row in measured_rows(read_runs(board)) if row.unranked]
+    assert [row.variant for row in rows] == ["default (unranked)"]
+    whole = dataclasses.replace(rows[0], partial=False)
+    assert ranks([whole]) == [None] and ranks([dataclasses.replace(whole, unranked=False)]) == [1]

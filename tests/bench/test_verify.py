@@ -46,7 +46,7 @@ def forge_consistently(folder, change, episode=0):
 def recompute(folder, episode):
     """Make the record of an episode and the summary follow from its trace."""
     claims = read_claims(folder)
-    env, states = make_world("JepaWM/Wall-v0"), claims.traces[episode]["states"]
+    env, states = make_world(claims.spec.env), claims.traces[episode]["states"]
     result = score(env, states, claims.records[episode].goal_state)
     main = next(iter(result.predicates.values()))
     met = env.predicates[0].met(env.distances(states[1:], np.array(claims.records[episode].goal_state)))
@@ -233,3 +233,50 @@ def test_the_command_says_it_in_its_exit_code(run, cli):
     assert "NOT what it claims" in forged.out
     assert cli("verify", run / "nowhere").code == 2
     assert cli("verify", run, "--episodes", "some").code == 2
+
+
+@pytest.fixture
+def arm_run(tmp_path, cli):
+    """A run in an environment that records a part of its states, whose success the simulator states."""
+    pytest.importorskip("metaworld")
+    folder = tmp_path / "arm"
+    words = ("--env", "JepaWM/MetaworldReach-v0", "--episodes", 3, "--workers", 1, "--out", folder)
+    assert cli("run", "--agent", "do_nothing", *words).code == 0
+    return folder
+
+
+def claim_success(states):
+    return np.where(np.arange(states.shape[1]) == 0, np.float32(1.0), states).astype(states.dtype)
+
+
+def test_an_honest_run_of_a_partly_recorded_environment_passes_exactly(arm_run):
+    found = verify(arm_run)
+    assert found.passed and [verdict.verdict for verdict in found.verdicts] == [EXACT] * 3
+
+
+@pytest.mark.parametrize("episode", [0, 1, 2])
+def test_a_claimed_success_is_the_first_to_be_replayed(arm_run, episode):
+    forge_consistently(arm_run, claim_success, episode)
+    found = verify(arm_run, episodes=1)
+    assert not found.passed
+    assert [(verdict.episode, verdict.verdict) for verdict in found.verdicts] == [(episode, DIFFERENT)]
+
+
+@pytest.mark.parametrize("width", [2, 18])
+def test_a_trace_of_another_width_is_said_to_be_one(arm_run, width):
+    edit_trace(arm_run, "states_00001", lambda states: np.resize(states, (len(states), width)))
+    found = verify(arm_run)
+    assert any("Episode 1: the trace does not start" in problem for problem in found.problems)
+
+
+def test_a_moved_start_is_found_by_the_replay(arm_run):
+    edit_trace(arm_run, "states_00000", lambda states: np.concatenate([states[:1] + 1, states[1:]]))
+    assert not verify(arm_run).passed
+
+
+def test_a_run_with_the_published_jitter_is_replayed_with_it(tmp_path, cli):
+    folder = tmp_path / "rooms"
+    words = ("--env", "JepaWM/TwoRooms-v0", "--episodes", 4, "--workers", 1, "--out", folder)
+    assert cli("run", "--agent", "random", *words).code == 0
+    found = verify(folder)
+    assert found.passed and [verdict.verdict for verdict in found.verdicts] == [EXACT] * 4
