@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 from pathlib import Path
 
 import gymnasium
@@ -17,6 +18,9 @@ from jepawm_envs.wall.walks import random_start, random_walk
 
 WALL = "JepaWM/Wall-v0"
 every_env = pytest.mark.parametrize("env_id", list(ENVIRONMENTS))
+
+
+containers = pytest.mark.parametrize("container", ["data.h5", "data"])
 
 
 def small(path: Path, env_id: str = WALL, **changes) -> Path:
@@ -51,24 +55,27 @@ def stop_after(count: int):
 
 
 @every_env
-def test_what_is_read_is_what_was_played(tmp_path, make_env, env_id):
+@containers
+def test_what_is_read_is_what_was_played(tmp_path, make_env, env_id, container):
     env = make_env(env_id, image_size=16)
-    states, actions, proprio, frames = content(small(tmp_path / "data.h5", env_id))
+    states, actions, proprio, frames = content(small(tmp_path / container, env_id))
     assert frames.shape == (5, 8, 16, 16, 3)
     np.testing.assert_array_equal(env.simulate(states[:, 0], actions), states[:, 1:])
     np.testing.assert_array_equal(proprio, env.proprio(states))
     np.testing.assert_array_equal(frames, env.draw(states, 16))
 
 
-def test_parts_of_an_episode_can_be_read_alone(tmp_path):
-    path = small(tmp_path / "data.h5")
+@containers
+def test_parts_of_an_episode_can_be_read_alone(tmp_path, container):
+    path = small(tmp_path / container)
     with reading(path) as store:
         np.testing.assert_array_equal(store.frames(2, 3, 6), store.frames(2)[3:6])
 
 
 @every_env
-def test_an_interrupted_collection_continues_to_the_same_data(tmp_path, env_id):
-    whole, parts = small(tmp_path / "whole.h5", env_id), tmp_path / "parts.h5"
+@containers
+def test_an_interrupted_collection_continues_to_the_same_data(tmp_path, env_id, container):
+    whole, parts = small(tmp_path / f"whole-{container}", env_id), tmp_path / f"parts-{container}"
     for done in (2, 4):
         with pytest.raises(Stop):
             small(parts, env_id, progress=stop_after(done))
@@ -78,8 +85,9 @@ def test_an_interrupted_collection_continues_to_the_same_data(tmp_path, env_id):
     assert info(whole)["sha256"] == info(parts)["sha256"]
 
 
-def test_a_finished_collection_is_left_alone(tmp_path):
-    path, calls = small(tmp_path / "data.h5"), []
+@containers
+def test_a_finished_collection_is_left_alone(tmp_path, container):
+    path, calls = small(tmp_path / container), []
     small(path, progress=lambda done, total: calls.append(done))
     assert calls == []
 
@@ -98,8 +106,9 @@ def test_an_episode_depends_on_seed_and_number_alone(tmp_path):
     assert len({states.tobytes() for states in many[0]}) == 6
 
 
-def test_an_unfinished_data_set_is_not_read(tmp_path):
-    path = tmp_path / "data.h5"
+@containers
+def test_an_unfinished_data_set_is_not_read(tmp_path, container):
+    path = tmp_path / container
     with pytest.raises(Stop):
         small(path, progress=stop_after(2))
     with pytest.raises(DataError, match="holds 2 of 5 episodes; run the same collect command again"):
@@ -113,6 +122,68 @@ def test_another_data_set_at_the_same_place_is_refused_and_kept(tmp_path, change
     with pytest.raises(DataError, match=rf"holds another data set \({key}=.*choose another --out or delete it"):
         small(path, **change)
     assert path.read_bytes() == before
+
+
+def test_another_folder_at_the_same_place_is_refused_and_kept(tmp_path):
+    path = small(tmp_path / "data")
+    before = {file: file.read_bytes() for file in path.iterdir()}
+    with pytest.raises(DataError, match=r"holds another data set \(seed=3\); choose another --out or delete it"):
+        small(path, seed=4)
+    assert {file: file.read_bytes() for file in path.iterdir()} == before
+
+
+def test_the_hash_of_the_first_format_stays_what_shipped_weights_say(tmp_path):
+    """Computed by the first version of the store, before there was another."""
+    hash_then = "9f7092a1c28c36f983fb1ce60a34fb687eea46de10b5bd96724feef632b12bf1"
+    for name in ("data.h5", "data"):  # the container is no part of it
+        assert info(small(tmp_path / name))["sha256"] == hash_then
+
+
+@pytest.mark.parametrize("codec", ["raw", "deflate", "png"])
+def test_lossless_codecs_hold_the_same_data(tmp_path, codec):
+    one, other = content(small(tmp_path / "data", codec=codec)), content(small(tmp_path / "data.h5"))
+    for part, same in zip(one, other, strict=True):
+        np.testing.assert_array_equal(part, same)
+
+
+def test_a_lossy_codec_is_another_data_set(tmp_path):
+    assert info(small(tmp_path / "one", codec="jpeg"))["sha256"] != info(small(tmp_path / "other"))["sha256"]
+
+
+@containers
+@pytest.mark.parametrize("workers", [2, 3])
+def test_the_number_of_workers_changes_nothing(tmp_path, container, workers):
+    alone, together = tmp_path / f"alone-{container}", tmp_path / f"together-{container}"
+    small(alone, episodes=12)
+    with pytest.raises(Stop):
+        small(together, episodes=12, workers=workers, progress=stop_after(5))
+    small(together, episodes=12, workers=5 - workers)  # and may change on the way
+    for one, other in zip(content(alone), content(together), strict=True):
+        np.testing.assert_array_equal(one, other)
+    if alone.is_dir():
+        assert {file.name: file.read_bytes() for file in alone.iterdir()} == {
+            file.name: file.read_bytes() for file in together.iterdir()
+        }
+
+
+def test_a_dead_worker_is_a_sentence_and_what_was_finished_stays(tmp_path):
+    def kill_one(done: int, total: int) -> None:
+        if done == 3:
+            multiprocessing.active_children()[0].kill()
+
+    with pytest.raises(DataError, match=r"collecting process died .* run the same command again"):
+        small(tmp_path / "data", episodes=40, workers=2, progress=kill_one)
+    with pytest.raises(DataError, match=r"holds \d+ of 40 episodes"):
+        info(tmp_path / "data")
+    small(tmp_path / "data", episodes=40)
+    assert info(tmp_path / "data")["sha256"] == info(small(tmp_path / "whole", episodes=40))["sha256"]
+
+
+def test_impossible_workers_and_codecs_are_refused(tmp_path):
+    with pytest.raises(InvalidOption, match="workers=0 is not possible"):
+        small(tmp_path / "data", workers=0)
+    with pytest.raises(InvalidOption, match="codec='raw' is for native stores"):
+        small(tmp_path / "data.h5", codec="raw")
 
 
 def test_damaged_foreign_and_missing_files_are_refused_in_a_sentence(tmp_path):

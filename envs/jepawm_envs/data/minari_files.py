@@ -6,7 +6,10 @@ are, without Minari's JPEG. Rewards are those recorded; data without rewards get
 
 from __future__ import annotations
 
+import shutil
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +42,9 @@ def export_minari(store: EpisodeStore, name: str, *, progress: Callable[[int, in
         for array in ("states", "proprio", "actions")
     )
     rewards = "recorded" if "rewards" in store.arrays else "none were recorded: all are zero"
-    try:
-        data = minari.create_dataset_from_buffers(
+    with _writing(name) as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that no author, code and environment are given
+        minari.create_dataset_from_buffers(
             name,
             _buffers(store, progress),
             observation_space=Dict({"pixels": images, "state": state, "proprio": proprio}),
@@ -48,11 +52,33 @@ def export_minari(store: EpisodeStore, name: str, *, progress: Callable[[int, in
             description=f"From jepawm-bench, data sha256 {store.sha256()}; rewards: {rewards}. {store.meta}",
             jpeg_encoding=False,
         )
-    except DataError:
-        raise
-    except Exception as problem:  # Minari's refusals have no family of their own
+    return folder
+
+
+@contextmanager
+def _writing(name: str) -> Iterator[Path]:
+    """The folder of a new data set, taken away again if it is not finished.
+
+    Raises:
+        DataError: if there is one of this name, or Minari refuses it.
+    """
+    from minari.dataset.minari_dataset import parse_dataset_id
+    from minari.storage.datasets_root_dir import get_dataset_path
+
+    try:
+        parse_dataset_id(name)
+    except ValueError as problem:
         raise DataError(f"Minari cannot write {name!r}: {problem}") from None
-    return Path(data.storage.data_path).parent
+    folder = get_dataset_path(name)
+    if folder.exists():
+        raise DataError(f"Minari has a data set {name!r} already, in {folder}; choose another name.")
+    try:
+        yield folder
+    except BaseException as problem:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(problem, DataError) or not isinstance(problem, Exception):
+            raise
+        raise DataError(f"Minari cannot write {name!r}: {problem}") from problem
 
 
 def open_minari(path: Path) -> Any:

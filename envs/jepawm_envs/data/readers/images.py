@@ -64,6 +64,9 @@ class Film:
 def read_film(source: str, film: Path | bytes, *, size: int | None = None, fps: float | None = None) -> Film:
     """Decode a film to its end.
 
+    Films carry no checksum: of parts that were overwritten most are noticed, but single bits that still decode to
+    some picture are not.
+
     Args:
         source: of the episode, for messages.
         film: a file, or its content.
@@ -86,7 +89,8 @@ def read_film(source: str, film: Path | bytes, *, size: int | None = None, fps: 
 
 def _decode(source: str, container: Any, size: int | None, fps: float | None) -> Film:
     stream = container.streams.video[0]
-    stream.codec_context.options = {"err_detect": "explode"}  # else damaged parts are painted over
+    stream.codec_context.options = {"err_detect": "explode"}  # else damaged parts are painted over ...
+    stream.thread_type = "NONE"  # ... as they are when several threads decode
     if fps is not None and not stream.average_rate:
         raise DamagedEpisode(source, "its film does not say how many frames a second it has")
     step = 1 if fps is None else stride(float(stream.average_rate), fps)

@@ -53,8 +53,16 @@ def _scalar(dtype: _DType, data: bytes) -> int | float | bool:
     return np.frombuffer(data, dtype.dtype)[0].item()
 
 
+def _bytes(text: str, encoding: str) -> bytes:
+    """How pickles up to protocol 2 write bytes; stands for ``codecs.encode``."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"it asks for the encoding {encoding!r}")
+    return text.encode("latin1")
+
+
 PLAIN: Mapping[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): Sealed(OrderedDict),
+    ("_codecs", "encode"): Sealed(_bytes),
     ("numpy", "dtype"): Sealed(_DType),
     ("numpy.core.multiarray", "scalar"): Sealed(_scalar),
     ("numpy._core.multiarray", "scalar"): Sealed(_scalar),
