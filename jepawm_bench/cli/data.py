@@ -66,6 +66,7 @@ def convert(
     episodes: Annotated[int | None, typer.Option(min=1, help="Only the first so many.")] = None,
     on_error: Annotated[str, typer.Option(help="At a damaged episode: raise or skip.")] = "raise",
     codec: Annotated[str, typer.Option(help="How frames are kept: raw, deflate, png or jpeg.")] = "deflate",
+    workers: Annotated[int, typer.Option(min=1, help="Processes that read; the store does not depend on it.")] = 1,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Option of the layout; repeatable.")
     ] = None,
@@ -93,6 +94,7 @@ def convert(
                     codec=codec,
                     on_error=on_error,  # type: ignore[arg-type]
                     episodes=episodes,
+                    workers=workers,
                     image_size=image_size,
                     progress=progress,
                     report=left_out.append,

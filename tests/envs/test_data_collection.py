@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from jepawm_envs.data import EpisodeStore, collect, info
+from jepawm_envs.data.catalogue import list_datasets
+from jepawm_envs.data.readers import LAYOUTS
 from jepawm_envs.errors import DataError, InvalidOption
 from jepawm_envs.registration import ENVIRONMENTS
 from jepawm_envs.wall.walks import random_start, random_walk
@@ -171,7 +173,7 @@ def test_a_dead_worker_is_a_sentence_and_what_was_finished_stays(tmp_path):
         if done == 3:
             multiprocessing.active_children()[0].kill()
 
-    with pytest.raises(DataError, match=r"collecting process died .* run the same command again"):
+    with pytest.raises(DataError, match=r"worker process died .* run the same command again"):
         small(tmp_path / "data", episodes=40, workers=2, progress=kill_one)
     with pytest.raises(DataError, match=r"holds \d+ of 40 episodes"):
         info(tmp_path / "data")
@@ -250,3 +252,10 @@ def test_wall_walks_start_on_the_free_floor():
     in_wall = (starts[:, 0] > 28.5) & (starts[:, 0] < 35.5)
     assert in_wall.any()
     assert (np.abs(starts[in_wall, 1] - 30) < 4).all()
+
+
+def test_every_listed_data_set_can_be_collected_or_converted():
+    rows = list_datasets()
+    assert {row["env"] for row in rows if "env" in row} <= set(ENVIRONMENTS)
+    assert [row["name"] for row in rows if "env" not in row] == list(LAYOUTS)
+    assert {"name": "wall", "env": WALL, "episodes": 1920, "steps": 50}.items() <= rows[0].items()

@@ -434,6 +434,23 @@ def test_an_interrupted_conversion_continues_to_the_same_store(tmp_path):
         assert file.read_bytes() == (tmp_path / "parts" / file.name).read_bytes()
 
 
+@pytest.mark.parametrize("layout", ["franka", "metaworld"])
+def test_the_number_of_workers_changes_nothing(tmp_path, layout):
+    written = WRITERS[layout](tmp_path)
+    written.damage(written.path)
+    stores = [tmp_path / f"store{workers}" for workers in (1, 2)]
+    for workers, store in enumerate(stores, 1):
+        convert(layout, written.path, store, on_error="skip", workers=workers)
+        with pytest.raises(DamagedEpisode):
+            convert(layout, written.path, tmp_path / f"other{workers}", workers=workers)
+        with EpisodeStore(store) as opened:
+            assert len(opened) == len(written.wanted) - 1
+    for file in stores[0].iterdir():
+        assert file.read_bytes() == (stores[1] / file.name).read_bytes()
+    with pytest.raises(InvalidOption, match="workers=0 is not possible"):
+        convert(layout, written.path, tmp_path / "store3", workers=0)
+
+
 def test_an_episode_of_another_size_is_left_out_as_asked(tmp_path):
     written = write_franka(tmp_path)
     with h5py.File(written.path / "pick/2/episode.h5", "r+") as file:
@@ -584,6 +601,9 @@ def test_unknown_layouts_and_options_are_refused(tmp_path):
         open_reader("zarr", tmp_path)
     with pytest.raises(InvalidOption, match="Layout 'franka' has no option 'split'; it has camera, fps, image_size"):
         open_reader("franka", tmp_path, split="val")
+    for option in ({"fps": "fast"}, {"image_size": 8.5}, {"image_size": True}, {"camera": 3}):
+        with pytest.raises(InvalidOption, match="of layout 'franka' cannot be"):
+            open_reader("franka", tmp_path, **option)
     with pytest.raises(InvalidOption, match="on_error='ignore' is not known"):
         list(read_all(open_reader("franka", write_franka(tmp_path).path), on_error="ignore"))  # type: ignore[arg-type]
     with pytest.raises(InvalidOption, match="fps=0 is not possible"):

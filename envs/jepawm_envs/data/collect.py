@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
-from collections import deque
-from collections.abc import Callable, Generator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,14 +15,10 @@ from jepawm_envs.data import hdf5
 from jepawm_envs.data.codecs import DEFAULT_CODEC, find_codec
 from jepawm_envs.data.episode import Episode
 from jepawm_envs.data.native import NativeWriter, encode
-from jepawm_envs.errors import DataError, InvalidOption
+from jepawm_envs.data.ordered import in_order
+from jepawm_envs.errors import InvalidOption
 from jepawm_envs.goal_env import GoalEnv
 from jepawm_envs.registration import register_all
-
-AHEAD = 3
-"""Episodes that a worker may be ahead of the writer."""
-
-Recorded = tuple[Episode, list[bytes] | None]
 
 
 def collect(
@@ -84,7 +75,7 @@ def collect(
     writer, encoding = _writer(path, meta, codec)
     with closing(writer):
         left = range(writer.seen, episodes)
-        with closing(_recorded(meta, left, min(workers, max(1, len(left))), encoding)) as recorded:
+        with closing(in_order(_Player(meta, encoding), left, min(workers, max(1, len(left))))) as recorded:
             for episode, encoded in recorded:
                 writer.append(episode, encoded)
                 if progress is not None:
@@ -136,55 +127,15 @@ def _writer(path: Path, meta: dict[str, Any], codec: str | None) -> tuple[Any, s
     return hdf5.Hdf5Writer(path, meta), None
 
 
-def _recorded(meta: dict[str, Any], left: range, workers: int, codec: str | None) -> Generator[Recorded]:
-    """The missing episodes in order."""
-    if workers == 1:
-        player = _Player(meta, codec)
-        yield from map(player.play, left)
-        return
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _enter, (meta, codec))
-    waiting: deque[Future[Recorded]] = deque()
-    numbers = iter(left)
-    try:
-        for number in numbers:
-            waiting.append(pool.submit(_play, number))
-            if len(waiting) >= workers * AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    except BrokenProcessPool:
-        raise DataError(
-            "A collecting process died (out of memory, or a crash in compiled code). What was finished is kept; "
-            "run the same command again, with fewer --workers."
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
 class _Player:
-    """Plays episodes of one data set."""
+    """Plays episodes of one data set and encodes their frames."""
 
     def __init__(self, meta: dict[str, Any], codec: str | None):
         self.meta, self.codec = meta, codec
         self.env: GoalEnv | None = None
 
-    def play(self, episode: int) -> Recorded:
+    def __call__(self, episode: int) -> tuple[Episode, list[bytes] | None]:
         meta = self.meta
         self.env = self.env or make_env(meta["env"], meta["image_size"])
         recorded = record(self.env, meta["seed"], episode, meta["steps"], meta["image_size"])
         return recorded, None if self.codec is None else encode(recorded, find_codec(self.codec))
-
-
-_player: _Player | None = None
-"""Of a worker process."""
-
-
-def _enter(meta: dict[str, Any], codec: str | None) -> None:
-    global _player
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    _player = _Player(meta, codec)
-
-
-def _play(episode: int) -> Recorded:
-    assert _player is not None
-    return _player.play(episode)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jepawm_envs.data.codecs import DEFAULT_CODEC
-from jepawm_envs.data.episode import DamagedEpisode
-from jepawm_envs.data.native import NativeWriter
-from jepawm_envs.data.readers.base import LeftOut, OnError, Reader, read_all
+from jepawm_envs.data.codecs import DEFAULT_CODEC, find_codec
+from jepawm_envs.data.episode import DamagedEpisode, Episode
+from jepawm_envs.data.native import NativeWriter, encode
+from jepawm_envs.data.ordered import in_order
+from jepawm_envs.data.readers.base import LeftOut, OnError, Reader, read_one
 from jepawm_envs.data.readers.store_reader import StoreReader
 from jepawm_envs.data.readers.table import open_reader
 from jepawm_envs.errors import InvalidOption
@@ -25,6 +27,7 @@ def convert(
     codec: str = DEFAULT_CODEC,
     on_error: OnError = "raise",
     episodes: int | None = None,
+    workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
     report: Callable[[LeftOut], None] | None = None,
     **options: Any,
@@ -40,6 +43,7 @@ def convert(
         codec: of :mod:`jepawm_envs.data.codecs`.
         on_error: ``raise`` stops at a damaged episode, ``skip`` leaves it out and notes it in the store.
         episodes: only the first so many; all when None.
+        workers: processes that read; with 1 this one reads. The store does not depend on it.
         progress: called with (episodes done, episodes).
         report: told about every episode that is left out.
         **options: of the layout's reader.
@@ -54,32 +58,55 @@ def convert(
     """
     if episodes is not None and episodes < 1:
         raise InvalidOption(f"episodes={episodes} is not possible; convert at least one.")
+    if workers < 1:
+        raise InvalidOption(f"workers={workers} is not possible; somebody must read.")
+    if on_error not in ("raise", "skip"):
+        raise InvalidOption(f"on_error={on_error!r} is not known; choose raise or skip.")
     reader, path = open_reader(layout, source, **options), Path(out)
     wanted = len(reader) if episodes is None else min(episodes, len(reader))
     with closing(NativeWriter(path, _request(reader, wanted, codec, options), codec)) as writer:
         if writer.complete:
             return path
-        for episode in read_all(reader, on_error=on_error, start=writer.seen, stop=wanted):
-            left_out = _keep(writer, reader, episode, on_error)
-            if left_out is not None and report is not None:
-                report(left_out)
-            if progress is not None:
-                progress(writer.seen, wanted)
+        read = _Read(layout, source, options, codec, on_error)
+        left = range(writer.seen, wanted)
+        with closing(in_order(read, left, min(workers, max(1, len(left))))) as found:
+            for episode, encoded in found:
+                left_out = _keep(writer, reader, episode, encoded, on_error)
+                if left_out is not None and report is not None:
+                    report(left_out)
+                if progress is not None:
+                    progress(writer.seen, wanted)
         writer.finish()
     return path
 
 
-def _keep(writer: NativeWriter, reader: Reader, episode: Any, on_error: OnError) -> LeftOut | None:
+class _Read:
+    """Reads episodes of one data set and encodes their frames."""
+
+    def __init__(self, layout: str, source: str | Path, options: dict[str, Any], codec: str, on_error: OnError):
+        self.where, self.codec = (layout, source, options), codec
+        self.on_error: OnError = on_error
+        self.reader: Reader | None = None
+
+    def __call__(self, index: int) -> tuple[Episode | LeftOut, list[bytes]]:
+        layout, source, options = self.where
+        self.reader = self.reader or open_reader(layout, source, **options)
+        episode = read_one(self.reader, index, self.on_error)
+        return episode, [] if isinstance(episode, LeftOut) else encode(episode, find_codec(self.codec))
+
+
+def _keep(
+    writer: NativeWriter, reader: Reader, episode: Episode | LeftOut, encoded: list[bytes], on_error: OnError
+) -> LeftOut | None:
     """Write an episode, or note that it is left out."""
-    index = writer.seen
-    if not isinstance(episode, LeftOut):
+    if isinstance(episode, Episode):
         try:
-            writer.append(_with_source(episode, reader))
+            writer.append(replace(episode, source=_relative(episode.source, reader.root)), encoded)
             return None
         except DamagedEpisode as problem:  # its shapes are not those of the others
             if on_error == "raise":
-                raise
-            episode = LeftOut(index, reader.source(index), problem.why)
+                raise DamagedEpisode(episode.source, problem.why) from None
+            episode = LeftOut(writer.seen, episode.source, problem.why)
     writer.skip(_relative(episode.source, reader.root), episode.why)
     return episode
 
@@ -95,12 +122,6 @@ def _request(reader: Reader, wanted: int, codec: str, options: dict[str, Any]) -
         "read": wanted,
         "options": {key: value for key, value in sorted(options.items()) if value is not None},
     }
-
-
-def _with_source(episode: Any, reader: Reader) -> Any:
-    from dataclasses import replace
-
-    return replace(episode, source=_relative(episode.source, reader.root))
 
 
 def _relative(source: str, root: Path) -> str:

@@ -25,6 +25,9 @@ class DamagedEpisode(DataError):
         super().__init__(f"The episode {source} cannot be used: {why}.")
         self.source, self.why = source, why
 
+    def __reduce__(self):
+        return DamagedEpisode, (self.source, self.why)  # else it could not come back from another process
+
 
 @dataclass(frozen=True)
 class Episode:

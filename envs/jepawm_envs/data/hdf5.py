@@ -115,8 +115,8 @@ class Hdf5Store:
         return values.reshape(-1, *values.shape[2:])  # type: ignore[union-attr]
 
     def frames(self, episode: int, start: int, stop: int, step: int) -> NDArray[np.uint8]:
-        """Frames ``start`` to ``stop``, every ``step``-th; chunks of eight are decoded."""
-        return self._file["pixels"][episode, start:stop:step]  # type: ignore[index]
+        """Frames ``start`` to ``stop``, every ``step``-th; all chunks of eight in between are decoded, once each."""
+        return self._file["pixels"][episode, start:stop][::step]  # type: ignore[index]
 
     def notes(self, episode: int) -> dict[str, Any]:
         """Nothing is noted in this format."""

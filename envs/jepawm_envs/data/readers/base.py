@@ -54,34 +54,34 @@ class LeftOut:
     why: str
 
 
-def read_all(
-    reader: Reader, *, on_error: OnError = "raise", start: int = 0, stop: int | None = None
-) -> Iterator[Episode | LeftOut]:
-    """Episodes ``start`` to ``stop`` in order.
+def read_one(reader: Reader, index: int, on_error: OnError = "raise") -> Episode | LeftOut:
+    """One episode, checked.
 
     Args:
         reader: of any layout.
-        on_error: ``raise`` refuses the data set at the first damaged episode; ``skip`` gives a :class:`LeftOut` in
-            its place. Nothing is ever put in the place of an episode.
-        start: first episode.
-        stop: one behind the last; all when None.
+        index: of the episode.
+        on_error: ``raise`` refuses a damaged episode; ``skip`` gives a :class:`LeftOut` in its place. Nothing else
+            is ever put in the place of an episode.
 
     Raises:
-        DamagedEpisode: the first, with ``raise``.
+        DamagedEpisode: with ``raise``.
         InvalidOption: for another ``on_error``.
     """
     if on_error not in ("raise", "skip"):
         raise InvalidOption(f"on_error={on_error!r} is not known; choose raise or skip.")
-    for index in range(start, len(reader) if stop is None else min(stop, len(reader))):
-        try:
-            episode = reader.read(index)
-            episode.check()
-        except DamagedEpisode as problem:
-            if on_error == "raise":
-                raise
-            yield LeftOut(index, reader.source(index), problem.why)
-        else:
-            yield episode
+    try:
+        episode = reader.read(index)
+        episode.check()
+    except DamagedEpisode as problem:
+        if on_error == "raise":
+            raise
+        return LeftOut(index, reader.source(index), problem.why)
+    return episode
+
+
+def read_all(reader: Reader, on_error: OnError = "raise") -> Iterator[Episode | LeftOut]:
+    """All episodes in order; see :func:`read_one`."""
+    return (read_one(reader, index, on_error) for index in range(len(reader)))
 
 
 def existing_folder(path: Path) -> Path:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from jepawm_envs.data.readers.base import Reader
 from jepawm_envs.errors import InvalidOption
@@ -40,8 +39,16 @@ def open_reader(layout: str, path: str | Path, **options: Any) -> Reader:
         raise InvalidOption(f"Layout {layout!r} is not known; choose one of {', '.join(LAYOUTS)}.")
     module, _, name = LAYOUTS[layout][0].partition(":")
     reader = getattr(import_module(f"jepawm_envs.data.readers.{module}"), name)
-    known = [option for option in inspect.signature(reader).parameters if option != "path"]
-    for option in options:
+    known = {name: hint for name, hint in get_type_hints(reader.__init__).items() if name not in ("path", "return")}
+    for option, value in options.items():
         if option not in known:
             raise InvalidOption(f"Layout {layout!r} has no option {option!r}; it has {', '.join(known)}.")
+        if not _fits(value, known[option]):
+            raise InvalidOption(f"Option {option!r} of layout {layout!r} cannot be {value!r}.")
     return reader(Path(path), **options)
+
+
+def _fits(value: object, hint: Any) -> bool:
+    """Whether a value is of one of the types of a hint; whole numbers are numbers, truth values are not."""
+    types = get_args(hint) or (hint,)
+    return type(value) in types or (float in types and type(value) is int)
