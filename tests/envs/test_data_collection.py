@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import multiprocessing
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from jepawm_envs.data.catalogue import list_datasets
 from jepawm_envs.data.readers import LAYOUTS
 from jepawm_envs.errors import DataError, InvalidOption
 from jepawm_envs.registration import ENVIRONMENTS
+from jepawm_envs.wall.env import WallEnv
 from jepawm_envs.wall.walks import random_start, random_walk
 
 WALL = "JepaWM/Wall-v0"
@@ -139,6 +141,28 @@ def test_the_hash_of_the_first_format_stays_what_shipped_weights_say(tmp_path):
     hash_then = "9f7092a1c28c36f983fb1ce60a34fb687eea46de10b5bd96724feef632b12bf1"
     for name in ("data.h5", "data"):  # the container is no part of it
         assert info(small(tmp_path / name))["sha256"] == hash_then
+
+
+@pytest.mark.slow
+def test_the_published_collection_is_the_one_that_the_shipped_weights_name(tmp_path, monkeypatch):
+    """All 1,920 episodes, without their pictures, which the hash does not hold."""
+    folder = Path(__file__).resolve().parents[2] / "agents/jepawm_agents/weights"
+    with open(folder / "jepa_wm_wall.safetensors", "rb") as file:
+        head = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    named = json.loads(head["__metadata__"]["world_model"])["notes"]
+    monkeypatch.setattr(WallEnv, "draw", lambda self, state, size: np.zeros((len(state), 1, 1, 3), np.uint8))
+    data = named["recipe"]["data"]
+    keys = ("episodes", "steps", "seed", "image_size")
+    path = collect(data["env"], tmp_path / "wall", codec="raw", **{key: data[key] for key in keys})
+    assert info(path)["sha256"] == named["data_sha256"]
+
+
+def test_episodes_of_other_lengths_need_a_folder(tmp_path, monkeypatch):
+    original = WallEnv.random_episode
+    monkeypatch.setattr(WallEnv, "random_episode", lambda self, random, steps: original(self, random, steps - 2))
+    with pytest.raises(DataError, match=r"Episode 0 has 5 steps, and data\.h5 only holds episodes of 7"):
+        small(tmp_path / "data.h5")
+    assert info(small(tmp_path / "data"))["longest"] == 5
 
 
 @pytest.mark.parametrize("codec", ["raw", "deflate", "png"])

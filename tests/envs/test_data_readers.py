@@ -180,6 +180,7 @@ def write_metaworld(folder: Path) -> Written:
             }
         )
     parquet.write_table(pyarrow.Table.from_pylist(rows[:3]), root / "train-0.parquet", row_group_size=2)
+    rows[3]["video"] = {"bytes": rows[3]["video"], "path": "episode_3.mp4"}  # as Hugging Face's Video feature has it
     parquet.write_table(pyarrow.Table.from_pylist(rows[3:]), root / "train-1.parquet")
 
     def damage(path: Path) -> str:

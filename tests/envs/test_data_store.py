@@ -142,6 +142,14 @@ def test_a_store_of_something_else_is_refused_and_kept(tmp_path):
         NativeWriter(tmp_path / "notes", REQUEST, "raw")
 
 
+def test_a_journal_that_is_damaged_inside_is_refused(tmp_path):
+    path = write(tmp_path / "data", EPISODES[:2], finish=False)
+    (path / "journal.jsonl").write_text("{\n" + (path / "journal.jsonl").read_text())
+    for _ in range(2):  # and lets go of the lock
+        with pytest.raises(DataError, match=r"journal\.jsonl is damaged"):
+            NativeWriter(path, REQUEST, "deflate")
+
+
 def test_two_writers_do_not_mix(tmp_path):
     with (
         closing(NativeWriter(tmp_path / "data", REQUEST, "raw")),
@@ -207,6 +215,7 @@ def test_another_version_is_refused(tmp_path):
     ("bad", "message"),
     [
         (episode(3, 2, size=10), r"images have shape \[10, 10, 3\], but \[12, 12, 3\] in the episodes before"),
+        (episode(3, 2, step_arrays={"actions": np.zeros((2, 0)), "rewards": np.zeros(2)}), r"shape \(2, 0\)"),
         (episode(3, 0), "no action between two frames"),
         (episode(3, 2, step_arrays={"actions": np.zeros((2, 2))}), r"rewards have shape None, but \[\]"),
         (episode(3, 2, step_arrays={"actions": np.zeros((3, 2)), "rewards": np.zeros(2)}), "actions has 3 rows for 2"),

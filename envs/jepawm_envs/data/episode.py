@@ -63,6 +63,8 @@ class Episode:
             for name, values in arrays.items():
                 if len(values) != rows:
                     raise DamagedEpisode(self.source, f"{name} has {len(values)} rows for {rows} {what or 'actions'}")
+                if 0 in values.shape:
+                    raise DamagedEpisode(self.source, f"{name} has shape {values.shape}")
                 if not np.isfinite(values).all():
                     raise DamagedEpisode(self.source, f"{name} holds values that are not finite")
 

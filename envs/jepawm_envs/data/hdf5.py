@@ -51,7 +51,16 @@ class Hdf5Writer:
         return self.seen == self.meta["episodes"]
 
     def append(self, episode: Episode, encoded: Any = None) -> None:
-        """Write one episode; HDF5 does its own compression, so ``encoded`` must be None."""
+        """Write one episode; HDF5 does its own compression, so ``encoded`` is not used.
+
+        Raises:
+            DataError: if it has another length than the others.
+        """
+        if episode.steps != self.meta["steps"]:
+            raise DataError(
+                f"Episode {self.seen} has {episode.steps} steps, and {self.path.name} only holds episodes of "
+                f"{self.meta['steps']}; collect into a folder (an --out without suffix)."
+            )
         file = self._file = self._file or _create(self.path, self.meta, episode)
         for name, values in {**episode.frame_arrays, **episode.step_arrays, "pixels": episode.pixels}.items():
             file[name][self.seen] = values  # type: ignore[index]

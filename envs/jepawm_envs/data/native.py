@@ -76,17 +76,14 @@ class NativeWriter:
         else:
             self._head = _continued(path, self._head)
         self._files: dict[str, GrowingArray] = {}
-        self._journal = _exclusive(path / JOURNAL)
-        lines = read_journal(path)
-        if self.complete:
-            self.seen = len(lines)
-            return
-        if "arrays" in self._head:
-            lines = _committed(path, self._head, lines)
-            self._open_files([line for line in lines if "skipped" not in line])
-        self._rewrite_journal(lines)
-        self.seen = len(lines)
+        self.seen = 0
         """Episodes that need not be given again, kept and left out."""
+        self._journal = _exclusive(path / JOURNAL)
+        try:
+            self._resume()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def complete(self) -> bool:
@@ -153,6 +150,16 @@ class NativeWriter:
             file.close()
         self._files = {}
         self._journal.close()
+
+    def _resume(self) -> None:
+        """Go back to the end of the last whole episode."""
+        lines: Sequence[dict[str, Any]] = read_journal(self.path)
+        if not self.complete:
+            if "arrays" in self._head:
+                lines = _committed(self.path, self._head, lines)
+                self._open_files([line for line in lines if "skipped" not in line])
+            self._rewrite_journal(lines)
+        self.seen = len(lines)
 
     def _describe(self, episode: Episode) -> None:
         """Fix names, shapes and types by the first episode."""
