@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from jepawm_envs.data import hdf5
 from jepawm_envs.data.codecs import DEFAULT_CODEC, find_codec
 from jepawm_envs.data.episode import Episode
-from jepawm_envs.data.native import NativeWriter, encode
+from jepawm_envs.data.native import EncodedEpisode, NativeWriter, encode
 from jepawm_envs.data.ordered import in_order
 from jepawm_envs.errors import InvalidOption
 from jepawm_envs.goal_env import GoalEnv
@@ -76,8 +76,8 @@ def collect(
     with closing(writer):
         left = range(writer.seen, episodes)
         with closing(in_order(_Player(meta, encoding), left, min(workers, max(1, len(left))))) as recorded:
-            for episode, encoded in recorded:
-                writer.append(episode, encoded)
+            for episode in recorded:
+                writer.append(episode)
                 if progress is not None:
                     progress(writer.seen, episodes)
         if not writer.complete:
@@ -134,8 +134,8 @@ class _Player:
         self.meta, self.codec = meta, codec
         self.env: GoalEnv | None = None
 
-    def __call__(self, episode: int) -> tuple[Episode, list[bytes] | None]:
+    def __call__(self, episode: int) -> Episode | EncodedEpisode:
         meta = self.meta
         self.env = self.env or make_env(meta["env"], meta["image_size"])
         recorded = record(self.env, meta["seed"], episode, meta["steps"], meta["image_size"])
-        return recorded, None if self.codec is None else encode(recorded, find_codec(self.codec))
+        return recorded if self.codec is None else encode(recorded, find_codec(self.codec))

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from jepawm_envs.data.codecs import DEFAULT_CODEC, find_codec
-from jepawm_envs.data.episode import DamagedEpisode, Episode
-from jepawm_envs.data.native import NativeWriter, encode
+from jepawm_envs.data.episode import DamagedEpisode
+from jepawm_envs.data.native import EncodedEpisode, NativeWriter, encode
 from jepawm_envs.data.ordered import in_order
 from jepawm_envs.data.readers.base import LeftOut, OnError, Reader, read_one
 from jepawm_envs.data.readers.store_reader import StoreReader
@@ -70,8 +70,8 @@ def convert(
         read = _Read(layout, source, options, codec, on_error)
         left = range(writer.seen, wanted)
         with closing(in_order(read, left, min(workers, max(1, len(left))))) as found:
-            for episode, encoded in found:
-                left_out = _keep(writer, reader, episode, encoded, on_error)
+            for episode in found:
+                left_out = _keep(writer, reader, episode, on_error)
                 if left_out is not None and report is not None:
                     report(left_out)
                 if progress is not None:
@@ -88,20 +88,18 @@ class _Read:
         self.on_error: OnError = on_error
         self.reader: Reader | None = None
 
-    def __call__(self, index: int) -> tuple[Episode | LeftOut, list[bytes]]:
+    def __call__(self, index: int) -> EncodedEpisode | LeftOut:
         layout, source, options = self.where
         self.reader = self.reader or open_reader(layout, source, **options)
         episode = read_one(self.reader, index, self.on_error)
-        return episode, [] if isinstance(episode, LeftOut) else encode(episode, find_codec(self.codec))
+        return episode if isinstance(episode, LeftOut) else encode(episode, find_codec(self.codec))
 
 
-def _keep(
-    writer: NativeWriter, reader: Reader, episode: Episode | LeftOut, encoded: list[bytes], on_error: OnError
-) -> LeftOut | None:
+def _keep(writer: NativeWriter, reader: Reader, episode: EncodedEpisode | LeftOut, on_error: OnError) -> LeftOut | None:
     """Write an episode, or note that it is left out."""
-    if isinstance(episode, Episode):
+    if isinstance(episode, EncodedEpisode):
         try:
-            writer.append(replace(episode, source=_relative(episode.source, reader.root)), encoded)
+            writer.append(replace(episode, source=_relative(episode.source, reader.root)))
             return None
         except DamagedEpisode as problem:  # its shapes are not those of the others
             if on_error == "raise":

@@ -50,8 +50,8 @@ class Hdf5Writer:
         """Whether nothing is left to write."""
         return self.seen == self.meta["episodes"]
 
-    def append(self, episode: Episode, encoded: Any = None) -> None:
-        """Write one episode; HDF5 does its own compression, so ``encoded`` is not used.
+    def append(self, episode: Episode) -> None:
+        """Write one episode.
 
         Raises:
             DataError: if it has another length than the others.

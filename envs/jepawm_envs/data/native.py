@@ -23,6 +23,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -49,9 +50,43 @@ def is_native(path: Path) -> bool:
     return (path / HEAD).is_file()
 
 
-def encode(episode: Episode, codec: Codec) -> list[bytes]:
-    """The frames of an episode, each by itself."""
-    return [codec.encode(frame) for frame in episode.pixels]
+@dataclass(frozen=True)
+class EncodedEpisode:
+    """An episode whose frames are encoded: what a worker sends to the process that writes, a fraction of the images."""
+
+    frames: list[bytes]
+    """Each by itself."""
+    frames_sha256: str
+    frame_shape: tuple[int, ...]
+    """(H, W, C)."""
+    frame_arrays: Mapping[str, NDArray]
+    step_arrays: Mapping[str, NDArray]
+    source: str
+    notes: Mapping[str, Any]
+
+    @property
+    def arrays(self) -> dict[str, NDArray]:
+        """All arrays by name."""
+        return {**self.frame_arrays, **self.step_arrays}
+
+
+def encode(episode: Episode, codec: Codec) -> EncodedEpisode:
+    """Check an episode and encode its frames.
+
+    Raises:
+        DamagedEpisode: if it contradicts itself.
+    """
+    episode.check()
+    frames = [codec.encode(frame) for frame in episode.pixels]
+    return EncodedEpisode(
+        frames=frames,
+        frames_sha256=frames_hash(episode.pixels, frames, codec),
+        frame_shape=episode.pixels.shape[1:],
+        frame_arrays=episode.frame_arrays,
+        step_arrays=episode.step_arrays,
+        source=episode.source,
+        notes=episode.notes,
+    )
 
 
 class NativeWriter:
@@ -90,36 +125,34 @@ class NativeWriter:
         """Whether nothing is left to write."""
         return bool(self._head["complete"])
 
-    def append(self, episode: Episode, encoded: Sequence[bytes] | None = None) -> None:
+    def append(self, episode: Episode | EncodedEpisode) -> None:
         """Write one episode.
 
         Args:
-            episode: to be stored.
-            encoded: its frames, when they were encoded elsewhere.
+            episode: to be stored; encoded with this store's codec if it is encoded.
 
         Raises:
             DamagedEpisode: if it contradicts itself, or its shapes are not those of the episodes before.
         """
-        episode.check()
+        new = encode(episode, self.codec) if isinstance(episode, Episode) else episode
         if not self._files:
-            self._describe(episode)
-        self._check_shapes(episode)
-        frames = list(encoded) if encoded is not None else encode(episode, self.codec)
-        for name, values in {**episode.frame_arrays, **episode.step_arrays}.items():
+            self._describe(new)
+        self._check_shapes(new)
+        for name, values in new.arrays.items():
             self._files[name].append(values)
         start = self._files[FRAMES].rows
-        self._files[FRAMES].append(b"".join(frames))
-        self._files[ENDS].append(start + np.cumsum([len(frame) for frame in frames]))
+        self._files[FRAMES].append(b"".join(new.frames))
+        self._files[ENDS].append(start + np.cumsum([len(frame) for frame in new.frames]))
         for file in self._files.values():
             file.flush()
         dtypes = {name: spec["dtype"] for name, spec in self._head["arrays"].items()}
         line = {
-            "frames": episode.steps + 1,
+            "frames": len(new.frames),
             "bytes": self._files[FRAMES].rows,
-            "frames_sha256": frames_hash(episode.pixels, frames, self.codec),
-            "arrays_sha256": arrays_hash({**episode.frame_arrays, **episode.step_arrays}, dtypes),
-            "source": episode.source,
-            "notes": dict(episode.notes),
+            "frames_sha256": new.frames_sha256,
+            "arrays_sha256": arrays_hash(new.arrays, dtypes),
+            "source": new.source,
+            "notes": dict(new.notes),
         }
         self._commit(line)
 
@@ -161,7 +194,7 @@ class NativeWriter:
             self._rewrite_journal(lines)
         self.seen = len(lines)
 
-    def _describe(self, episode: Episode) -> None:
+    def _describe(self, episode: EncodedEpisode) -> None:
         """Fix names, shapes and types by the first episode."""
         rows = {"frames": episode.frame_arrays, "steps": episode.step_arrays}
         self._head["arrays"] = {
@@ -169,7 +202,7 @@ class NativeWriter:
             for kind, arrays in rows.items()
             for name, values in arrays.items()
         }
-        self._head["frame_shape"] = list(episode.pixels.shape[1:])
+        self._head["frame_shape"] = list(episode.frame_shape)
         self._save_head()
         self._open_files([])
 
@@ -177,9 +210,9 @@ class NativeWriter:
         for name, shape, dtype, rows in _expected(self._head, kept):
             self._files[name] = GrowingArray(self.path / _file_name(name), shape, dtype, rows)
 
-    def _check_shapes(self, episode: Episode) -> None:
-        found = {name: list(values.shape[1:]) for name, values in _all_arrays(episode).items()}
-        found[FRAMES] = list(episode.pixels.shape[1:])
+    def _check_shapes(self, episode: EncodedEpisode) -> None:
+        found = {name: list(values.shape[1:]) for name, values in episode.arrays.items()}
+        found[FRAMES] = list(episode.frame_shape)
         wanted = {name: spec["shape"] for name, spec in self._head["arrays"].items()}
         wanted[FRAMES] = self._head["frame_shape"]
         for name in wanted.keys() | found.keys():
@@ -372,10 +405,6 @@ def _exclusive(path: Path) -> TextIO:
             file.close()
             raise DataError(f"{path.parent} is being written by another process; wait for it.") from None
     return file
-
-
-def _all_arrays(episode: Episode) -> dict[str, NDArray]:
-    return {**episode.frame_arrays, **episode.step_arrays}
 
 
 def _file_name(name: str) -> str:
