@@ -26,6 +26,9 @@ def collect(
         int | None, typer.Option(min=1, help="Processes; the data do not depend on it. All cores when missing.")
     ] = None,
     codec: Annotated[str | None, typer.Option(help="raw, deflate (default), png or jpeg; for folders.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Argument of the environment; repeatable.")
+    ] = None,
 ) -> int:
     """Record episodes with the environment's scripted policy; continues what was interrupted."""
     from jepawm_bench.threads import available_cores, limit_threads
@@ -33,6 +36,7 @@ def collect(
     limit_threads()
     from jepawm_bench.cli.progress import steps_bar
     from jepawm_bench.protocols import find_env
+    from jepawm_bench.settings import parse_overrides
     from jepawm_envs import data
 
     env_id = find_env(env)
@@ -48,6 +52,7 @@ def collect(
                 image_size=image_size,
                 workers=hands,
                 codec=codec,
+                settings=parse_overrides(settings or []),
                 progress=progress,
             )
     except KeyboardInterrupt:

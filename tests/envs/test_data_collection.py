@@ -212,6 +212,19 @@ def test_impossible_workers_and_codecs_are_refused(tmp_path):
         small(tmp_path / "data.h5", codec="raw")
 
 
+@containers
+def test_settings_of_the_environment_are_kept_and_make_other_data(tmp_path, container):
+    settings = {"render_quality": "fast", "factors": {"door.y": 40}}
+    path = small(tmp_path / container, settings=settings)
+    assert info(path)["settings"] == settings
+    plain = small(tmp_path / f"plain-{container}")
+    assert not np.array_equal(content(path)[3], content(plain)[3])
+    with pytest.raises(DataError, match=r"holds another data set \(settings="):
+        small(path)
+    with pytest.raises(InvalidOption, match=r"Wall-v0 cannot be made with \{'wheels': 4\}"):
+        small(tmp_path / "other", settings={"wheels": 4})
+
+
 def test_damaged_foreign_and_missing_files_are_refused_in_a_sentence(tmp_path):
     path = small(tmp_path / "data.h5")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])

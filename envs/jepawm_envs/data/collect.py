@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ def collect(
     image_size: int = 64,
     workers: int = 1,
     codec: str | None = None,
+    settings: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Record episodes of an environment's published behaviour law.
@@ -48,6 +49,7 @@ def collect(
         image_size: height and width of the stored frames.
         workers: processes that play; with 1 this one plays.
         codec: how a native store keeps frames, ``deflate`` when None; an ``.h5`` file has its own compression.
+        settings: more arguments of the environment, JSON values, such as ``channels`` of Two Rooms.
         progress: called with (episodes done, episodes).
 
     Returns:
@@ -61,7 +63,7 @@ def collect(
         raise InvalidOption(f"episodes={episodes} and steps={steps} must both be at least 1.")
     if workers < 1:
         raise InvalidOption(f"workers={workers} is not possible; somebody must play.")
-    make_env(env_id, image_size).close()  # refuses what cannot be collected before anything is written
+    make_env(env_id, image_size, settings).close()  # refuses what cannot be collected before anything is written
     path = Path(out)
     meta = {
         "format": hdf5.FORMAT,  # of what is recorded, whatever the container: part of the hash of the data
@@ -71,11 +73,12 @@ def collect(
         "seed": seed,
         "image_size": image_size,
         "behaviour": "published",
+        **({"settings": dict(settings)} if settings else {}),
     }
     writer, encoding = _writer(path, meta, codec)
     with closing(writer):
-        left = range(writer.seen, episodes)
-        with closing(in_order(_Player(meta, encoding), left, min(workers, max(1, len(left))))) as recorded:
+        left, player = range(writer.seen, episodes), _Player(meta, encoding)
+        with closing(player), closing(in_order(player, left, min(workers, max(1, len(left))))) as recorded:
             for episode in recorded:
                 writer.append(episode)
                 if progress is not None:
@@ -85,14 +88,19 @@ def collect(
     return path
 
 
-def make_env(env_id: str, image_size: int) -> GoalEnv:
+def make_env(env_id: str, image_size: int, settings: Mapping[str, Any] | None = None) -> GoalEnv:
     """The bare environment that plays.
 
     Raises:
-        InvalidOption: if it is not one of this suite.
+        InvalidOption: if it is not one of this suite, or has no such setting.
     """
     register_all()
-    env = gymnasium.make(env_id, obs_type="pixels", image_size=image_size).unwrapped
+    try:
+        env = gymnasium.make(env_id, obs_type="pixels", image_size=image_size, **(settings or {})).unwrapped
+    except TypeError as problem:
+        if not settings:
+            raise
+        raise InvalidOption(f"{env_id} cannot be made with {dict(settings)}: {problem}") from None
     if not isinstance(env, GoalEnv):
         raise InvalidOption(f"{env_id} is not an environment of this suite.")
     return env
@@ -136,6 +144,11 @@ class _Player:
 
     def __call__(self, episode: int) -> Episode | EncodedEpisode:
         meta = self.meta
-        self.env = self.env or make_env(meta["env"], meta["image_size"])
+        self.env = self.env or make_env(meta["env"], meta["image_size"], meta.get("settings"))
         recorded = record(self.env, meta["seed"], episode, meta["steps"], meta["image_size"])
         return recorded if self.codec is None else encode(recorded, find_codec(self.codec))
+
+    def close(self) -> None:
+        """Close the environment of this process."""
+        if self.env is not None:
+            self.env.close()

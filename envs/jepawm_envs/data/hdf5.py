@@ -83,9 +83,8 @@ class Hdf5Writer:
         try:
             found = _read_meta(self._file, self.path)
             if found != self.meta:
-                differing = ", ".join(
-                    f"{key}={found.get(key)!r}" for key in self.meta if found.get(key) != self.meta[key]
-                )
+                keys = [key for key in {**self.meta, **found} if found.get(key) != self.meta.get(key)]
+                differing = ", ".join(f"{key}={found.get(key)!r}" for key in keys)
                 raise DataError(f"{self.path} holds another data set ({differing}); choose another --out or delete it.")
         except DataError:
             self._file.close()
