@@ -128,6 +128,13 @@ def test_another_data_set_at_the_same_place_is_refused_and_kept(tmp_path, change
     assert path.read_bytes() == before
 
 
+@containers
+def test_what_is_read_is_ones_own(tmp_path, container):
+    with reading(small(tmp_path / container)) as store:
+        for values in (store.states, store.actions, store.proprio, store.frames(0), store.array("states", 0)):
+            assert values.flags.writeable  # tensors share memory with arrays, and refuse those that are not
+
+
 def test_another_folder_at_the_same_place_is_refused_and_kept(tmp_path):
     path = small(tmp_path / "data")
     before = {file: file.read_bytes() for file in path.iterdir()}

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -76,6 +81,28 @@ def test_the_commands_from_collection_to_picture(tmp_path, capfd):
 
     code, _, _ = answer(capfd, "data", "preview", where, "--out", tmp_path / "sheet.png")
     assert code == 0 and (tmp_path / "sheet.png").is_file()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_is_130_and_the_same_command_continues(tmp_path, workers):
+    words = [sys.executable, "-m", "jepawm_bench", "data", "collect", "--env", WALL, "--episodes", "60"]
+    words += ["--steps", "20", "--image-size", "16", "--out", str(tmp_path / "data"), "--workers", str(workers)]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    journal, deadline = tmp_path / "data/journal.jsonl", time.monotonic() + 60
+    while not (journal.exists() and journal.read_text().count("\n") > 2):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "what is finished is kept. The same command continues." in err
+    assert "Traceback" not in err
+    assert 2 < journal.read_text().count("\n") < 60
+    subprocess.run(words, check=True, capture_output=True)
+    whole = collect(WALL, tmp_path / "whole", episodes=60, steps=20, image_size=16)
+    for file in whole.iterdir():
+        assert file.read_bytes() == (tmp_path / "data" / file.name).read_bytes()
 
 
 def test_a_damaged_store_fails_its_check(wall, capfd):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from jepawm_envs.errors import DataError
@@ -36,7 +38,8 @@ def in_order(work: Callable[[int], Result], numbers: Iterable[int], workers: int
     waiting: deque[Future[Any]] = deque()
     try:
         for number in numbers:
-            waiting.append(pool.submit(_work_on, number))
+            with _interrupts_ignored():
+                waiting.append(pool.submit(_work_on, number))
             if len(waiting) >= workers * AHEAD:
                 yield waiting.popleft().result()
         while waiting:
@@ -50,13 +53,29 @@ def in_order(work: Callable[[int], Result], numbers: Iterable[int], workers: int
         pool.shutdown(cancel_futures=True)
 
 
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """For the moment in which a worker is started.
+
+    It inherits this: Ctrl-C reaches the whole group and must not stop one that is still loading; the parent decides.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 _work: Callable[[int], Any] | None = None
 """Of a worker process."""
 
 
 def _enter(work: Callable[[int], Any]) -> None:
     global _work
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for systems on which it is not inherited
     _work = work
 
 

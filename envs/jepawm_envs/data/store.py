@@ -127,7 +127,7 @@ class EpisodeStore:
         self._store.close()
 
     def _stacked(self, name: str) -> NDArray:
-        """All episodes of one array.
+        """All episodes of one array, a copy in memory.
 
         Raises:
             DataError: when their lengths differ.
@@ -138,7 +138,7 @@ class EpisodeStore:
                 f"array; use array({name!r}, episode) or the windows of jepawm_envs.data.windows."
             )
         values = self.rows(name)
-        return np.asarray(values).reshape(len(self), -1, *values.shape[1:])
+        return np.array(values).reshape(len(self), -1, *values.shape[1:])
 
     def _range(self, episode: int, start: int, stop: int | None, rows: int) -> tuple[int, int]:
         stop = rows if stop is None else stop
