@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -352,18 +353,19 @@ def test_what_was_written_is_read(tmp_path, layout):
 
 
 @every_layout
-def test_a_data_set_is_converted_and_the_hash_does_not_depend_on_where_it_lay(tmp_path, layout):
-    hashes = []
-    for place in ("here", "there"):
-        (tmp_path / place).mkdir()
-        written = WRITERS[layout](tmp_path / place)
-        path = convert(layout, written.path, tmp_path / place / "store", **written.options)
+def test_a_data_set_is_converted_and_the_hash_does_not_depend_on_where_it_lies(tmp_path, layout):
+    (tmp_path / "here").mkdir()
+    hashes, written = [], WRITERS[layout](tmp_path / "here")
+    shutil.copytree(tmp_path / "here", tmp_path / "there")
+    for place in (tmp_path / "here", tmp_path / "there"):
+        source = place / written.path.relative_to(tmp_path / "here")
+        path = convert(layout, source, tmp_path / f"store-{place.name}", **written.options)
         with EpisodeStore(path) as store:
             for index, wanted in enumerate(written.wanted):
                 found = {name: store.array(name, index) for name in store.arrays}
                 compare({"pixels": store.frames(index), **found}, wanted, written.lossy)
             hashes.append(store.sha256())
-            assert str(tmp_path) not in "".join(file.read_text() for file in path.glob("*.json*"))
+        assert str(tmp_path) not in "".join(file.read_text() for file in path.glob("*.json*"))
     assert hashes[0] == hashes[1]
 
 
