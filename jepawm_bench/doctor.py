@@ -20,6 +20,7 @@ OK, MISSING, FAILED = "ok", "missing", "failed"
 
 EXTRAS = {
     "agents": ("torch", "safetensors", "nevergrad", "huggingface_hub"),
+    "data": ("minari", "pyarrow"),
     "encoders": ("timm", "transformers"),
     "metaworld": ("metaworld",),
     "rl": ("stable_baselines3",),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import multiprocessing
 from pathlib import Path
 
 import gymnasium
@@ -11,10 +13,17 @@ import numpy as np
 import pytest
 
 from jepawm_envs.data import EpisodeStore, collect, info
+from jepawm_envs.data.catalogue import list_datasets
+from jepawm_envs.data.readers import LAYOUTS
 from jepawm_envs.errors import DataError, InvalidOption
+from jepawm_envs.registration import ENVIRONMENTS
+from jepawm_envs.wall.env import WallEnv
 from jepawm_envs.wall.walks import random_start, random_walk
 
 WALL = "JepaWM/Wall-v0"
+
+
+containers = pytest.mark.parametrize("container", ["data.h5", "data"])
 
 
 def small(path: Path, env_id: str = WALL, **changes) -> Path:
@@ -48,9 +57,10 @@ def stop_after(count: int):
     return progress
 
 
-def test_what_is_read_is_what_was_played(tmp_path, make_env, quick_id):
+@containers
+def test_what_is_read_is_what_was_played(tmp_path, make_env, quick_id, container):
     env = make_env(quick_id, image_size=16)
-    states, actions, proprio, frames = content(small(tmp_path / "data.h5", quick_id))
+    states, actions, proprio, frames = content(small(tmp_path / container, quick_id))
     assert frames.shape == (5, 8, 16, 16, 3)
     if not env.has_hidden_state:
         np.testing.assert_array_equal(env.simulate(states[:, 0], actions), states[:, 1:])
@@ -58,14 +68,16 @@ def test_what_is_read_is_what_was_played(tmp_path, make_env, quick_id):
     np.testing.assert_array_equal(frames, env.draw(states, 16))
 
 
-def test_parts_of_an_episode_can_be_read_alone(tmp_path):
-    path = small(tmp_path / "data.h5")
+@containers
+def test_parts_of_an_episode_can_be_read_alone(tmp_path, container):
+    path = small(tmp_path / container)
     with reading(path) as store:
         np.testing.assert_array_equal(store.frames(2, 3, 6), store.frames(2)[3:6])
 
 
-def test_an_interrupted_collection_continues_to_the_same_data(tmp_path, quick_id):
-    whole, parts = small(tmp_path / "whole.h5", quick_id), tmp_path / "parts.h5"
+@containers
+def test_an_interrupted_collection_continues_to_the_same_data(tmp_path, quick_id, container):
+    whole, parts = small(tmp_path / f"whole-{container}", quick_id), tmp_path / f"parts-{container}"
     for done in (2, 4):
         with pytest.raises(Stop):
             small(parts, quick_id, progress=stop_after(done))
@@ -75,8 +87,9 @@ def test_an_interrupted_collection_continues_to_the_same_data(tmp_path, quick_id
     assert info(whole)["sha256"] == info(parts)["sha256"]
 
 
-def test_a_finished_collection_is_left_alone(tmp_path):
-    path, calls = small(tmp_path / "data.h5"), []
+@containers
+def test_a_finished_collection_is_left_alone(tmp_path, container):
+    path, calls = small(tmp_path / container), []
     small(path, progress=lambda done, total: calls.append(done))
     assert calls == []
 
@@ -95,8 +108,9 @@ def test_an_episode_depends_on_seed_and_number_alone(tmp_path):
     assert len({states.tobytes() for states in many[0]}) == 6
 
 
-def test_an_unfinished_data_set_is_not_read(tmp_path):
-    path = tmp_path / "data.h5"
+@containers
+def test_an_unfinished_data_set_is_not_read(tmp_path, container):
+    path = tmp_path / container
     with pytest.raises(Stop):
         small(path, progress=stop_after(2))
     with pytest.raises(DataError, match="holds 2 of 5 episodes; run the same collect command again"):
@@ -110,6 +124,110 @@ def test_another_data_set_at_the_same_place_is_refused_and_kept(tmp_path, change
     with pytest.raises(DataError, match=rf"holds another data set \({key}=.*choose another --out or delete it"):
         small(path, **change)
     assert path.read_bytes() == before
+
+
+@containers
+def test_what_is_read_is_ones_own(tmp_path, container):
+    with reading(small(tmp_path / container)) as store:
+        for values in (store.states, store.actions, store.proprio, store.frames(0), store.array("states", 0)):
+            assert values.flags.writeable  # tensors share memory with arrays, and refuse those that are not
+
+
+def test_another_folder_at_the_same_place_is_refused_and_kept(tmp_path):
+    path = small(tmp_path / "data")
+    before = {file: file.read_bytes() for file in path.iterdir()}
+    with pytest.raises(DataError, match=r"holds another data set \(seed=3\); choose another --out or delete it"):
+        small(path, seed=4)
+    assert {file: file.read_bytes() for file in path.iterdir()} == before
+
+
+def test_the_hash_of_the_first_format_stays_what_shipped_weights_say(tmp_path):
+    """Computed by the first version of the store, before there was another."""
+    hash_then = "9f7092a1c28c36f983fb1ce60a34fb687eea46de10b5bd96724feef632b12bf1"
+    for name in ("data.h5", "data"):  # the container is no part of it
+        assert info(small(tmp_path / name))["sha256"] == hash_then
+
+
+@pytest.mark.slow
+def test_the_published_collection_is_the_one_that_the_shipped_weights_name(tmp_path, monkeypatch):
+    """All 1,920 episodes, without their pictures, which the hash does not hold."""
+    folder = Path(__file__).resolve().parents[2] / "agents/jepawm_agents/weights"
+    with open(folder / "jepa_wm_wall.safetensors", "rb") as file:
+        head = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    named = json.loads(head["__metadata__"]["world_model"])["notes"]
+    monkeypatch.setattr(WallEnv, "draw", lambda self, state, size: np.zeros((len(state), 1, 1, 3), np.uint8))
+    data = named["recipe"]["data"]
+    keys = ("episodes", "steps", "seed", "image_size")
+    path = collect(data["env"], tmp_path / "wall", codec="raw", **{key: data[key] for key in keys})
+    assert info(path)["sha256"] == named["data_sha256"]
+
+
+def test_episodes_of_other_lengths_need_a_folder(tmp_path, monkeypatch):
+    original = WallEnv.random_episode
+    monkeypatch.setattr(WallEnv, "random_episode", lambda self, random, steps: original(self, random, steps - 2))
+    with pytest.raises(DataError, match=r"Episode 0 has 5 steps, and data\.h5 only holds episodes of 7"):
+        small(tmp_path / "data.h5")
+    assert info(small(tmp_path / "data"))["longest"] == 5
+
+
+@pytest.mark.parametrize("codec", ["raw", "deflate", "png"])
+def test_lossless_codecs_hold_the_same_data(tmp_path, codec):
+    one, other = content(small(tmp_path / "data", codec=codec)), content(small(tmp_path / "data.h5"))
+    for part, same in zip(one, other, strict=True):
+        np.testing.assert_array_equal(part, same)
+
+
+def test_a_lossy_codec_is_another_data_set(tmp_path):
+    assert info(small(tmp_path / "one", codec="jpeg"))["sha256"] != info(small(tmp_path / "other"))["sha256"]
+
+
+@containers
+@pytest.mark.parametrize("workers", [2, 3])
+def test_the_number_of_workers_changes_nothing(tmp_path, container, workers):
+    alone, together = tmp_path / f"alone-{container}", tmp_path / f"together-{container}"
+    small(alone, episodes=12)
+    with pytest.raises(Stop):
+        small(together, episodes=12, workers=workers, progress=stop_after(5))
+    small(together, episodes=12, workers=5 - workers)  # and may change on the way
+    for one, other in zip(content(alone), content(together), strict=True):
+        np.testing.assert_array_equal(one, other)
+    if alone.is_dir():
+        assert {file.name: file.read_bytes() for file in alone.iterdir()} == {
+            file.name: file.read_bytes() for file in together.iterdir()
+        }
+
+
+def test_a_dead_worker_is_a_sentence_and_what_was_finished_stays(tmp_path):
+    def kill_one(done: int, total: int) -> None:
+        if done == 3:
+            multiprocessing.active_children()[0].kill()
+
+    with pytest.raises(DataError, match=r"worker process died .* run the same command again"):
+        small(tmp_path / "data", episodes=40, workers=2, progress=kill_one)
+    with pytest.raises(DataError, match=r"holds \d+ of 40 episodes"):
+        info(tmp_path / "data")
+    small(tmp_path / "data", episodes=40)
+    assert info(tmp_path / "data")["sha256"] == info(small(tmp_path / "whole", episodes=40))["sha256"]
+
+
+def test_impossible_workers_and_codecs_are_refused(tmp_path):
+    with pytest.raises(InvalidOption, match="workers=0 is not possible"):
+        small(tmp_path / "data", workers=0)
+    with pytest.raises(InvalidOption, match="codec='raw' is for native stores"):
+        small(tmp_path / "data.h5", codec="raw")
+
+
+@containers
+def test_settings_of_the_environment_are_kept_and_make_other_data(tmp_path, container):
+    settings = {"render_quality": "fast", "factors": {"door.y": 40}}
+    path = small(tmp_path / container, settings=settings)
+    assert info(path)["settings"] == settings
+    plain = small(tmp_path / f"plain-{container}")
+    assert not np.array_equal(content(path)[3], content(plain)[3])
+    with pytest.raises(DataError, match=r"holds another data set \(settings="):
+        small(path)
+    with pytest.raises(InvalidOption, match=r"Wall-v0 cannot be made with \{'wheels': 4\}"):
+        small(tmp_path / "other", settings={"wheels": 4})
 
 
 def test_damaged_foreign_and_missing_files_are_refused_in_a_sentence(tmp_path):
@@ -176,3 +294,10 @@ def test_wall_walks_start_on_the_free_floor():
     in_wall = (starts[:, 0] > 28.5) & (starts[:, 0] < 35.5)
     assert in_wall.any()
     assert (np.abs(starts[in_wall, 1] - 30) < 4).all()
+
+
+def test_every_listed_data_set_can_be_collected_or_converted():
+    rows = list_datasets()
+    assert {row["env"] for row in rows if "env" in row} <= set(ENVIRONMENTS)
+    assert [row["name"] for row in rows if "env" not in row] == list(LAYOUTS)
+    assert {"name": "wall", "env": WALL, "episodes": 1920, "steps": 50}.items() <= rows[0].items()

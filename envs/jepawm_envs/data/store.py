@@ -1,122 +1,150 @@
-"""One HDF5 file a data set: states, actions and frames of episodes of equal length.
-
-HDF5 because frames compress well in chunks (white floors), any window of an episode is read without its
-neighbours, and every language reads it.
-"""
+"""Reading data sets, whichever format they are in."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from jepawm_envs.data.hdf5 import Hdf5Store
+from jepawm_envs.data.native import NativeStore
 from jepawm_envs.errors import DataError
-
-FORMAT = "jepawm-episodes/1"
-FRAMES_PER_CHUNK = 8
 
 
 class EpisodeStore:
     """A data set open for reading.
 
     Args:
-        path: the ``.h5`` file.
+        path: a native store (a folder) or an ``.h5`` file.
 
     Raises:
-        DataError: if the file is missing, unreadable, of another format or unfinished.
+        DataError: if it is missing, unreadable, damaged, of another format or unfinished.
     """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        self._file = open_store(self.path)
-        self.meta: dict[str, Any] = read_meta(self._file, self.path)
-        done = completed(self._file)
-        if done < self.meta["episodes"]:
-            self._file.close()
+        if not self.path.exists():
             raise DataError(
-                f"{self.path} holds {done} of {self.meta['episodes']} episodes; run the same collect command again."
+                f"There is no data set at {self.path}; make one with `jepawm-bench data collect --out {self.path}`."
             )
+        self._store = NativeStore(self.path) if self.path.is_dir() else Hdf5Store(self.path)
+        self.meta: dict[str, Any] = self._store.meta
+        self.lengths: NDArray[np.int64] = self._store.lengths
+        """Actions of every episode, (episodes,)."""
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __enter__(self) -> EpisodeStore:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self.close()
+
+    def __reduce__(self):
+        return EpisodeStore, (self.path,)  # a process that is sent a store opens it anew
 
     @property
     def states(self) -> NDArray[np.float64]:
         """All states, (episodes, T + 1, S)."""
-        return self._file["states"][:]  # type: ignore[index]
+        return self._stacked("states")
 
     @property
     def actions(self) -> NDArray[np.float64]:
         """All actions, (episodes, T, A)."""
-        return self._file["actions"][:]  # type: ignore[index]
+        return self._stacked("actions")
 
     @property
     def proprio(self) -> NDArray[np.float32]:
         """All proprioception, (episodes, T + 1, Q)."""
-        return self._file["proprio"][:]  # type: ignore[index]
+        return self._stacked("proprio")
 
-    def frames(self, episode: int, start: int = 0, stop: int | None = None) -> NDArray[np.uint8]:
-        """Frames ``start`` to ``stop`` of one episode, (frames, H, W, 3)."""
-        return self._file["pixels"][episode, start:stop]  # type: ignore[index]
+    @property
+    def arrays(self) -> dict[str, str]:
+        """Names of the arrays, and whether each has a row per ``frames`` or per ``steps``."""
+        return dict(self._store.arrays)
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """(H, W, C)."""
+        return self._store.frame_shape
+
+    @property
+    def skipped(self) -> list[dict[str, Any]]:
+        """Episodes that were left out in conversion: ``source`` and, under ``skipped``, why."""
+        return list(self._store.skipped)
+
+    def array(self, name: str, episode: int, start: int = 0, stop: int | None = None) -> NDArray:
+        """Rows ``start`` to ``stop`` of one array of one episode.
+
+        Raises:
+            DataError: for an array that the data set has not, or rows that the episode has not.
+        """
+        if name not in self._store.arrays:
+            raise DataError(f"{self.path} has no array {name!r}; it has {', '.join(self._store.arrays)}.")
+        rows = int(self.lengths[episode]) + (self._store.arrays[name] == "frames")
+        return self._store.array(name, episode, *self._range(episode, start, stop, rows))
+
+    def frames(self, episode: int, start: int = 0, stop: int | None = None, step: int = 1) -> NDArray[np.uint8]:
+        """Frames ``start`` to ``stop`` of one episode, every ``step``-th, (frames, H, W, C).
+
+        Raises:
+            DataError: for frames that the episode has not, or that are damaged.
+        """
+        start, stop = self._range(episode, start, stop, int(self.lengths[episode]) + 1)
+        return self._store.frames(episode, start, stop, step)
+
+    def rows(self, name: str) -> NDArray:
+        """The rows of one array of all episodes, one after the other; mapped where the format allows."""
+        return self._store.whole(name)
+
+    def notes(self, episode: int) -> dict[str, Any]:
+        """Facts of one episode as a whole: its source, task, ..."""
+        return self._store.notes(episode)
 
     def sha256(self) -> str:
-        """Hash of the physical content (states and actions) and of what made it."""
+        """Hash of the physical content (states and actions) and of what made it.
+
+        Frames that were recorded, and so do not follow from the states, are part of it.
+        """
         digest = hashlib.sha256(json.dumps(self.meta, sort_keys=True).encode())
-        for array in (self.states, self.actions):
-            digest.update(np.ascontiguousarray(array).tobytes())
+        for name in ("states", "actions"):
+            digest.update(np.ascontiguousarray(self.rows(name)).data)
+        if self.meta.get("frames") == "recorded":
+            digest.update("".join(self._store.frame_hashes()).encode())
         return digest.hexdigest()
 
+    def verify(self) -> list[int]:
+        """Read everything; the numbers of the damaged episodes."""
+        return self._store.verify()
+
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the files."""
+        self._store.close()
 
+    def _stacked(self, name: str) -> NDArray:
+        """All episodes of one array, a copy in memory.
 
-def create_store(path: Path, meta: Mapping[str, Any], shapes: Mapping[str, tuple[tuple[int, ...], str]]) -> h5py.File:
-    """Create an empty data set; ``shapes`` maps array names to (shape without the episode axis, dtype)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = h5py.File(path, "w")
-    file.attrs["format"] = FORMAT
-    file.attrs["meta"] = json.dumps(dict(meta))
-    file.attrs["completed"] = 0
-    for name, (shape, dtype) in shapes.items():
-        chunks = (1, min(FRAMES_PER_CHUNK, shape[0]), *shape[1:]) if name == "pixels" else (1, *shape)
-        compression = {"compression": "gzip", "compression_opts": 1} if name == "pixels" else {}
-        file.create_dataset(name, (meta["episodes"], *shape), dtype=dtype, chunks=chunks, **compression)
-    return file
+        Raises:
+            DataError: when their lengths differ.
+        """
+        if (self.lengths != self.lengths[0]).any():
+            raise DataError(
+                f"The episodes of {self.path} have {self.lengths.min()} to {self.lengths.max()} steps and make no one "
+                f"array; use array({name!r}, episode) or the windows of jepawm_envs.data.windows."
+            )
+        values = self.rows(name)
+        return np.array(values).reshape(len(self), -1, *values.shape[1:])
 
-
-def open_store(path: Path, mode: str = "r") -> h5py.File:
-    """Open a data set file.
-
-    Raises:
-        DataError: if it is missing or damaged.
-    """
-    if not path.is_file():
-        raise DataError(f"There is no data set at {path}; make one with `jepawm-bench data collect --out {path}`.")
-    try:
-        return h5py.File(path, mode)
-    except OSError as problem:
-        raise DataError(f"{path} cannot be read as a data set ({problem}); delete it and collect again.") from None
-
-
-def read_meta(file: h5py.File, path: Path) -> dict[str, Any]:
-    """What made the data set.
-
-    Raises:
-        DataError: if the file is of another format.
-    """
-    if file.attrs.get("format") != FORMAT:
-        raise DataError(f"{path} is not a data set of format {FORMAT}.")
-    return json.loads(str(file.attrs["meta"]))
-
-
-def completed(file: h5py.File) -> int:
-    """How many episodes are written."""
-    done: Any = file.attrs["completed"]
-    return int(done)
+    def _range(self, episode: int, start: int, stop: int | None, rows: int) -> tuple[int, int]:
+        stop = rows if stop is None else stop
+        if not 0 <= start <= stop <= rows:
+            raise DataError(f"Episode {episode} of {self.path} has rows 0 to {rows}, not {start} to {stop}.")
+        return start, stop
 
 
 def info(path: str | Path) -> dict[str, Any]:
@@ -125,18 +153,26 @@ def info(path: str | Path) -> dict[str, Any]:
     Raises:
         DataError: as :class:`EpisodeStore`.
     """
-    store = EpisodeStore(path)
-    states, actions = store.states, store.actions
-    summary = {
-        **store.meta,
-        "path": str(path),
-        "frames": int(np.prod(states.shape[:2])),
-        "bytes": store.path.stat().st_size,
-        "action_mean": actions.mean(axis=(0, 1)).round(6).tolist(),
-        "action_std": actions.std(axis=(0, 1)).round(6).tolist(),
-        "state_mean": states.mean(axis=(0, 1)).round(6).tolist(),
-        "state_std": states.std(axis=(0, 1)).round(6).tolist(),
-        "sha256": store.sha256(),
-    }
-    store.close()
+    with EpisodeStore(path) as store:
+        summary = {
+            **store.meta,
+            "path": str(path),
+            "frames": int((store.lengths + 1).sum()),
+            "frame_shape": list(store.frame_shape),
+            "shortest": int(store.lengths.min()),
+            "longest": int(store.lengths.max()),
+            "skipped": len(store.skipped),
+            "bytes": _size(store.path),
+        }
+        for name in ("actions", "states"):
+            values = store.rows(name)
+            label = name.removesuffix("s")
+            summary[f"{label}_mean"] = values.mean(axis=0).round(6).tolist()
+            summary[f"{label}_std"] = values.std(axis=0).round(6).tolist()
+        summary["sha256"] = store.sha256()
     return summary
+
+
+def _size(path: Path) -> int:
+    files = path.iterdir() if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files)

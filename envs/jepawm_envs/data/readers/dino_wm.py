@@ -1,0 +1,194 @@
+"""The three data sets of DINO-WM (https://osf.io/bmw48): ``pusht_noise``, ``point_maze`` and ``wall_single``.
+
+Facts: dino_wm ``datasets/{pusht,point_maze,wall}_dset.py``, the same files in jepa-wms ``pusht_dset.py``,
+``point_maze_dset.py``, ``wall_dset.py``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jepawm_envs.data.episode import DamagedEpisode, Episode, aligned
+from jepawm_envs.data.readers.base import Reader, existing_folder
+from jepawm_envs.data.readers.images import as_bytes, fit, read_film
+from jepawm_envs.data.readers.pickles import load_pickle
+from jepawm_envs.data.readers.torch_files import load_tensor, load_torch
+from jepawm_envs.errors import DataError, InvalidOption
+
+PUSHT_ACTION_SCALE = 100.0
+"""Recorded actions are in pixels, the environment's in hundreds of them (``pusht_dset.py``)."""
+
+
+class PushTReader(Reader):
+    """``pusht_noise/{train,val}``: states, velocities, relative or absolute actions, films.
+
+    A state is agent x, y, block x, y, angle, agent velocity x, y; proprioception is agent position and velocity.
+
+    Args:
+        path: the folder, or the one of a split inside it.
+        split: ``train`` or ``val``.
+        actions: ``rel``, as the environment takes them, or ``abs``.
+        image_size: resize to this many pixels; as recorded when None.
+
+    Raises:
+        DataError: if a file of the whole data set is missing or damaged, or they contradict each other.
+    """
+
+    layout: ClassVar[str] = "pusht_noise"
+    env: ClassVar[str | None] = "JepaWM/PushT-v0"
+
+    def __init__(self, path: Path, *, split: str = "train", actions: str = "rel", image_size: int | None = None):
+        if actions not in ("rel", "abs"):
+            raise InvalidOption(f"actions={actions!r} is not known; choose rel or abs.")
+        self.root, self._size = existing_folder(path), image_size
+        if not (path / "states.pth").exists():
+            self.root = existing_folder(path / split)
+        self._lengths = _lengths(load_pickle(self.root / "seq_lengths.pkl"), self.root / "seq_lengths.pkl")
+        positions = load_tensor(self.root / "states.pth", 3)
+        velocities = load_tensor(self.root / "velocities.pth", 3)
+        self._actions = load_tensor(self.root / f"{actions}_actions.pth", 3)
+        shapes = self.root / "shapes.pkl"
+        self._shapes = load_pickle(shapes) if shapes.exists() else ["T"] * len(self._lengths)
+        counts = {len(part) for part in (self._lengths, positions, velocities, self._actions, self._shapes)}
+        if len(counts) > 1 or positions.shape[:2] != velocities.shape[:2]:
+            raise DataError(
+                f"The files in {self.root} are of different data sets: they have {sorted(counts)} episodes."
+            )
+        self._states = np.concatenate([positions, velocities], axis=-1).astype(np.float64)
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def source(self, index: int) -> str:
+        """The film."""
+        return str(self.root / "obses" / f"episode_{index:03d}.mp4")
+
+    def read(self, index: int) -> Episode:
+        """One episode, cut to its length."""
+        source, length = self.source(index), int(self._lengths[index])
+        if not 0 < length <= min(self._states.shape[1], self._actions.shape[1]):
+            raise DamagedEpisode(source, f"its length {length} is not possible, {self._states.shape[1]} are recorded")
+        states = self._states[index, :length]
+        actions = self._actions[index, :length].astype(np.float64) / PUSHT_ACTION_SCALE
+        film = read_film(source, Path(source), size=self._size).frames
+        proprio = states[:, [0, 1, 5, 6]].astype(np.float32)
+        pixels, frames, steps = aligned(source, film, {"states": states, "proprio": proprio}, {"actions": actions})
+        return Episode(pixels, frames, steps, source, {"shape": str(self._shapes[index])})
+
+
+class PointMazeReader(Reader):
+    """``point_maze``: states, actions and lengths as tensors, images (T, H, W, 3) one file an episode.
+
+    Proprioception is the whole state: x, y and their velocities.
+
+    Args:
+        path: the folder.
+        image_size: resize to this many pixels; as recorded when None.
+
+    Raises:
+        DataError: if a file of the whole data set is missing or damaged, or they contradict each other.
+    """
+
+    layout: ClassVar[str] = "point_maze"
+    env: ClassVar[str | None] = "JepaWM/PointMaze-v0"
+
+    def __init__(self, path: Path, *, image_size: int | None = None):
+        self.root, self._size = existing_folder(path), image_size
+        self._states = load_tensor(path / "states.pth", 3).astype(np.float64)
+        self._actions = load_tensor(path / "actions.pth", 3).astype(np.float64)
+        lengths = path / "seq_lengths.pth"
+        self._lengths = _lengths(load_tensor(lengths, 1).tolist(), lengths)
+        _same_count(path, self._states, self._actions, self._lengths)
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def source(self, index: int) -> str:
+        """The file of its images."""
+        return str(self.root / "obses" / f"episode_{index:03d}.pth")
+
+    def read(self, index: int) -> Episode:
+        """One episode, cut to its length."""
+        source, length = self.source(index), int(self._lengths[index])
+        images = _images(source, channels_at=-1)
+        shortest = min(self._states.shape[1], self._actions.shape[1], len(images))
+        if not 0 < length <= shortest:
+            raise DamagedEpisode(source, f"its length {length} is not possible, {shortest} are recorded")
+        states, actions = self._states[index, :length], self._actions[index, :length]
+        frames = {"states": states, "proprio": states.astype(np.float32)}
+        pixels, frames, steps = aligned(source, fit(images[:length], self._size), frames, {"actions": actions})
+        return Episode(pixels, frames, steps, source)
+
+
+class WallReader(Reader):
+    """``wall_single``: episodes of one length, images (T, 3, H, W) one file an episode, where wall and door are.
+
+    Proprioception is the whole state, x and y.
+
+    Args:
+        path: the folder.
+        image_size: resize to this many pixels; as recorded when None.
+
+    Raises:
+        DataError: if a file of the whole data set is missing or damaged, or they contradict each other.
+    """
+
+    layout: ClassVar[str] = "wall_single"
+    env: ClassVar[str | None] = "JepaWM/Wall-v0"
+
+    def __init__(self, path: Path, *, image_size: int | None = None):
+        self.root, self._size = existing_folder(path), image_size
+        self._states = load_tensor(path / "states.pth", 3).astype(np.float64)
+        self._actions = load_tensor(path / "actions.pth", 3).astype(np.float64)
+        _same_count(path, self._states, self._actions)
+        self._places = {name: _first_rows(path / f"{name}_locations.pth", len(self)) for name in ("door", "wall")}
+
+    def __len__(self) -> int:
+        return len(self._actions)
+
+    def source(self, index: int) -> str:
+        """The file of its images."""
+        return str(self.root / "obses" / f"episode_{index:03d}.pth")
+
+    def read(self, index: int) -> Episode:
+        """One episode."""
+        source, states = self.source(index), self._states[index]
+        images = fit(np.moveaxis(_images(source, channels_at=1), 1, -1), self._size)
+        frames = {"states": states, "proprio": states.astype(np.float32)}
+        pixels, frames, steps = aligned(source, images, frames, {"actions": self._actions[index]})
+        return Episode(pixels, frames, steps, source, {name: rows[index] for name, rows in self._places.items()})
+
+
+def _images(source: str, channels_at: int) -> NDArray[np.uint8]:
+    try:
+        images = load_tensor(Path(source), 4)
+    except DataError as problem:
+        raise DamagedEpisode(source, str(problem).rstrip(".")) from None
+    if images.shape[channels_at] != 3:
+        raise DamagedEpisode(source, f"its images have shape {images.shape}")
+    return as_bytes(source, images)
+
+
+def _lengths(values: object, path: Path) -> NDArray[np.int64]:
+    if not isinstance(values, list) or not all(isinstance(value, int) for value in values):
+        raise DataError(f"{path} does not hold a list of lengths.")
+    return np.array(values, np.int64)
+
+
+def _same_count(path: Path, *parts: NDArray) -> None:
+    counts = {len(part) for part in parts}
+    if len(counts) > 1:
+        raise DataError(f"The files in {path} are of different data sets: they have {sorted(counts)} episodes.")
+
+
+def _first_rows(path: Path, count: int) -> list[list[float]]:
+    """What is noted of each episode's layout, the same in all its rows, (episodes, numbers)."""
+    values = load_torch(path)
+    if not isinstance(values, np.ndarray) or values.ndim < 1 or len(values) != count:
+        raise DataError(f"{path} does not hold a row for each of the {count} episodes.")
+    rows = values[:, 0] if values.ndim == 3 else values
+    return [np.atleast_1d(row).astype(float).tolist() for row in rows]
