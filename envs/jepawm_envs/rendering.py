@@ -46,6 +46,7 @@ INSTALL = {
     "osmesa": "apt-get install libosmesa6",
     "glfw": "apt-get install libglfw3, and a display",
 }
+SYSTEM_LIBRARIES = {"win32": ("glfw", "wgl"), "darwin": ("glfw", "cgl")}
 OFF = ("disable", "disabled", "off", "false", "0")
 ON = ("", "enable", "enabled", "on", "true", "1")
 SOFTWARE = ("llvmpipe", "softpipe", "swrast", "swiftshader")
@@ -74,7 +75,7 @@ def backend() -> str:
     Raises:
         RenderingError: if none works, or ``MUJOCO_GL`` switches rendering off or is unknown.
     """
-    wanted = os.environ.get("MUJOCO_GL", "").lower().strip()
+    wanted = _wanted()
     if wanted in OFF:
         raise RenderingError(f"MUJOCO_GL={wanted} switches rendering off; unset it, or do not ask for pictures.")
     if sys.platform != "linux":
@@ -83,8 +84,6 @@ def backend() -> str:
         return "glfw"
     if wanted in INSTALL:
         return wanted
-    if wanted not in ON:
-        raise RenderingError(f"MUJOCO_GL={wanted} is not known; choose one of {', '.join(INSTALL)}, or unset it.")
     if _has_graphics_card():
         found = _probe("egl")
         if found is not None and not any(name in found["renderer"].lower() for name in SOFTWARE):
@@ -99,6 +98,27 @@ def backend() -> str:
         "No OpenGL library works here, so MuJoCo cannot draw. On a machine without a graphics card: "
         f"{INSTALL['osmesa']}. With one: {INSTALL['egl']}. MUJOCO_GL=egl or osmesa then shows the error of one."
     )
+
+
+def load_mujoco(module: str = "mujoco") -> Any:
+    """The package ``mujoco``, or a module of it, imported now. Its types are not known to checkers.
+
+    Importing it fails for a ``MUJOCO_GL`` that it does not know, or whose library does not load, also where nothing
+    is drawn, and says little. This says what is wrong. With rendering switched off it imports.
+
+    Raises:
+        RenderingError: if ``MUJOCO_GL`` is unknown or its library does not load.
+        ModuleNotFoundError: without the package.
+    """
+    wanted = _wanted()
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError:
+        raise
+    except Exception as problem:
+        if wanted in INSTALL:
+            raise RenderingError(_no_context(wanted, problem)) from problem
+        raise
 
 
 def prepare() -> None:
@@ -116,7 +136,7 @@ def prepare() -> None:
         return
     os.environ["MUJOCO_GL"] = chosen
     context = _context_class(chosen)
-    gl_context = importlib.import_module("mujoco.gl_context")
+    gl_context = load_mujoco("mujoco.gl_context")
     if getattr(gl_context, "GLContext", None) is not context:
         gl_context.GLContext = context  # type: ignore[attr-defined]
 
@@ -127,9 +147,9 @@ def describe() -> dict[str, str]:
     Raises:
         RenderingError: if nothing does.
     """
-    by_user = os.environ.get("MUJOCO_GL", "").lower().strip() not in ON and not backend.cache_info().currsize
+    by_user = _wanted() not in ON and not backend.cache_info().currsize
     chosen = backend()
-    mujoco = _mujoco()
+    mujoco = load_mujoco()
     camera = Camera(mujoco.MjModel.from_xml_string("<mujoco/>"), 16, "fast")
     try:
         camera.render(mujoco.MjData(camera.model))
@@ -199,7 +219,7 @@ class Camera:
         Raises:
             RenderingError: if nothing on this machine can draw.
         """
-        mujoco = _mujoco()
+        mujoco = load_mujoco()
         parts = self._current_parts()
         mujoco.mjv_updateScene(
             self.model, data, parts.options, None, self._free_camera(), mujoco.mjtCatBit.mjCAT_ALL, parts.scene
@@ -239,7 +259,7 @@ class Camera:
         return self._parts
 
     def _free_camera(self) -> Any:
-        mujoco = _mujoco()
+        mujoco = load_mujoco()
         if isinstance(self.view, mujoco.MjvCamera):
             return self.view
         camera = mujoco.MjvCamera()
@@ -264,7 +284,7 @@ class _Parts:
 
     def __init__(self, model: Any, size: int, quality: Quality):
         prepare()
-        mujoco = _mujoco()
+        mujoco = load_mujoco()
         self.process = os.getpid()
         self.scene = mujoco.MjvScene(model, maxgeom=max(1000, 2 * (model.ngeom + model.nsite)))
         self.options = mujoco.MjvOption()
@@ -313,15 +333,19 @@ def _drawing_context(mujoco: Any, model: Any, size: int, quality: Quality) -> An
     return context
 
 
-def _mujoco() -> Any:
-    """The ``mujoco`` package; imported late, because most environments do without."""
-    return importlib.import_module("mujoco")
+def _wanted() -> str:
+    """What ``MUJOCO_GL`` asks for, lower case; empty where it is not set."""
+    wanted = os.environ.get("MUJOCO_GL", "").lower().strip()
+    choices = SYSTEM_LIBRARIES.get(sys.platform, tuple(INSTALL))
+    if wanted not in (*OFF, *ON, *choices, "glx"):
+        raise RenderingError(f"MUJOCO_GL={wanted} is not known; choose one of {', '.join(choices)}, or unset it.")
+    return wanted
 
 
 @lru_cache(maxsize=4)
 def _context_class(chosen: str) -> Any:
     if chosen == "native":
-        return importlib.import_module("mujoco.gl_context").GLContext
+        return load_mujoco("mujoco.gl_context").GLContext
     # Mesa's software drawing starts threads that do not survive a fork, and a forked child then waits for them for
     # ever. Without them pictures are as fast as with them on few cores, and many workers do not crowd each other.
     os.environ.setdefault("LP_NUM_THREADS", "0")

@@ -112,14 +112,51 @@ def test_a_state_whose_parts_disagree_is_refused():
     simulator = Simulator("reach")
     state = begin(simulator, 1)
     simulator.check(state)
-    moved, lying = state.copy(), state.copy()
-    moved[2] += 0.01
-    lying[SUCCESS] = 1.0
-    with pytest.raises(InvalidState, match="not where"):
-        simulator.check(moved)
-    with pytest.raises(InvalidState, match="success=1"):
-        simulator.check(lying)
-    simulator.check(state)
+    target = OBSERVATION.start + 36
+    for index, value, words in (
+        (2, state[2] + 0.01, "not where"),
+        (target, state[target] + 0.01, "shows the target at"),
+        (SUCCESS, 1.0, "success=1"),
+        (SUCCESS, 0.5, "success=0.5"),
+        (OBJECT_TO_TARGET, 1e-5, "object_to_target=1e-05"),
+    ):
+        lying = state.copy()
+        lying[index] = value
+        with pytest.raises(InvalidState, match=words):
+            simulator.check(lying)
+        simulator.check(state)
+
+
+@every_task
+def test_states_in_the_middle_of_an_episode_pass_the_check(task):
+    simulator = Simulator(task)
+    state = begin(simulator, 5)
+    random = np.random.default_rng(0)
+    reached = [state]
+    for _ in range(60):
+        noise = random.uniform(-0.5, 0.5, 4)
+        reached.append(simulator.step(experts.oracle_action(task, reached[-1]) + noise))
+    simulator.place(simulator.sample_layout(6))
+    for state in reached[::6]:
+        simulator.check(state)
+
+
+def test_no_more_than_four_cameras_stay_open():
+    from jepawm_envs import rendering
+
+    try:
+        rendering.backend()
+    except rendering.RenderingError as problem:
+        pytest.skip(str(problem))
+    before = len(rendering._open_parts)
+    simulator = Simulator("reach")
+    state = begin(simulator, 1)
+    first = simulator.draw(state, 16, "fast")
+    for size in (16, 24, 32, 40, 48, 56):
+        assert simulator.draw(state, size, "fast").shape == (size, size, 3)
+        assert len(rendering._open_parts) - before <= 4
+    np.testing.assert_array_equal(simulator.draw(state, 16, "fast"), first)
+    simulator.close()
 
 
 def test_a_pickled_simulator_continues_like_the_first():

@@ -219,7 +219,7 @@ def test_success_is_a_matter_of_position_alone(make):
         ((1.8, 0.8, 0, 0), "wall of the maze umaze"),
         ((-1.0, 0.8, 0, 0), "wall of the maze"),
         ((1e6, 0.8, 0, 0), "wall of the maze"),
-        ((0.8, 0.8, 0, 7.0), "velocities must lie between"),
+        ((0.8, 0.8, 0, 9.0), "velocities must lie between"),
     ],
 )
 def test_impossible_states_are_refused(make, state, words):

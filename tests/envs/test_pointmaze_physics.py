@@ -9,9 +9,10 @@ import pytest
 
 mujoco: Any = pytest.importorskip("mujoco")
 
+from jepawm_envs import factors  # noqa: E402
 from jepawm_envs.pointmaze import physics  # noqa: E402
-from jepawm_envs.pointmaze.env import MIN_CLEARANCE, PointMazeEnv  # noqa: E402
-from jepawm_envs.pointmaze.layouts import MAZES  # noqa: E402
+from jepawm_envs.pointmaze.env import MIN_CLEARANCE, SPEED_BOUND, PointMazeEnv  # noqa: E402
+from jepawm_envs.pointmaze.layouts import CELL_ORIGIN, MAZES  # noqa: E402
 
 UMAZE = MAZES["umaze"]
 FREE_FLIGHT = 1e-9
@@ -118,6 +119,44 @@ def test_no_ball_passes_a_wall_in_a_hundred_thousand_steps(maze):
     starts, actions = random_tasks(count, 100, maze)
     path = physics.World(MAZES[maze]).simulate(starts, actions)
     assert MAZES[maze].clearance(path[..., :2]).min() > MIN_CLEARANCE
+
+
+def extremes(name: str) -> tuple[float, float]:
+    space = factors.find(PointMazeEnv.factors, name).space
+    return float(space.low), float(space.high)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize("damping", extremes("joint.damping"))
+@pytest.mark.parametrize("density", extremes("ball.density"))
+def test_no_ball_passes_a_wall_with_the_factors_at_their_extremes(density, damping):
+    random = np.random.default_rng(0)
+    count, steps = 10_000, 10
+    starts = np.empty((count, 4))
+    starts[:, :2] = UMAZE.free_cells[random.integers(len(UMAZE.free_cells), size=count)] + CELL_ORIGIN
+    starts[:, :2] += random.uniform(-0.4, 0.4, (count, 2))
+    starts[:, 2:] = random.choice([-physics.MAX_SPEED, physics.MAX_SPEED], (count, 2))
+    actions = np.repeat(random.choice([-1.0, 1.0], (count, 1, 2)), steps, axis=1)
+    path = physics.World(UMAZE, physics.Body(density, damping)).simulate(starts, actions)
+    assert UMAZE.clearance(path[..., :2]).min() > MIN_CLEARANCE
+    env = PointMazeEnv(obs_type="state", factors={"ball.density": density, "joint.damping": damping})
+    env.reset(seed=0)
+    reached = path.reshape(-1, 4)
+    deepest = reached[UMAZE.clearance(reached[:, :2]).argsort()[:100]]
+    fastest = reached[np.abs(reached[:, 2:]).max(axis=-1).argsort()[-100:]]
+    for state in (*deepest, *fastest):
+        env.check_state(state)
+        assert np.abs(state[2:]).max() < SPEED_BOUND
+
+
+def test_the_corner_of_a_wall_holds_the_lightest_ball_at_full_speed():
+    """At density 500 one in ten of these balls comes to within 0.003 of the corner, or passes it."""
+    body = physics.Body(extremes("ball.density")[0], extremes("joint.damping")[0])
+    x, y = np.meshgrid(np.linspace(0.9, 1.05, 41), np.linspace(2.55, 2.7, 41))
+    speed = physics.MAX_SPEED
+    starts = np.stack([x, y, np.full(x.shape, speed), np.full(x.shape, -speed)], axis=-1)
+    actions = np.broadcast_to([[1.0, -1.0]] * 4, (*x.shape, 4, 2))
+    path = physics.World(UMAZE, body).simulate(starts, actions)
+    assert UMAZE.clearance(path[..., :2]).min() > 2 * MIN_CLEARANCE
 
 
 def test_a_full_force_into_every_wall_is_held(world):

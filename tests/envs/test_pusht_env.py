@@ -100,13 +100,51 @@ def test_planning_cost_is_zero_at_the_goal_and_two_at_both_limits(env):
 
 @pytest.mark.parametrize(
     ("index", "value", "message"),
-    [(0, -150.0, "pusher"), (1, 700.0, "pusher"), (3, 613.0, "block"), (5, 1e6, "faster than"), (4, np.nan, "finite")],
+    [
+        (0, -11_000.0, "pusher"),
+        (1, 11_000.0, "pusher"),
+        (2, -90.0, "block"),
+        (3, 530.0, "block"),
+        (5, 9e4, "faster than"),
+        (6, -2100.0, "faster than"),
+        (4, np.nan, "finite"),
+    ],
 )
 def test_states_out_of_the_world_are_refused(env, index, value, message):
     state = FREE.copy()
     state[index] = value
     with pytest.raises(InvalidState, match=message):
         begin(env, state)
+
+
+@pytest.mark.parametrize("factors", [None, {"block.scale": 1.3}, {"friction": 1.0, "agent.radius": 24.0}])
+@pytest.mark.parametrize("episodes", [1, 170])
+def test_every_state_that_random_actions_reach_is_a_start(factors, episodes):
+    env = PushTEnv(obs_type="state", factors=factors)
+    random = np.random.default_rng(0)
+    farthest = 0.0
+    for _ in range(episodes):
+        env.reset(seed=int(random.integers(2**32 - 1)))
+        for action in random.uniform(-1, 1, (5100 // episodes, 2)):
+            state = env.step(action)[4]["state"]
+            env.check_state(state)
+            farthest = max(farthest, np.abs(state[:2] - 256).max())
+    assert farthest > 450  # beyond the canvas
+
+
+def test_targets_at_the_other_end_of_the_canvas_give_speeds_that_a_start_may_have(env):
+    begin(env)
+    speeds = []
+    for action in [[5.12, -5.12], [5.12, -5.12], [-5.12, 5.12]]:
+        state = env.step(action)[4]["state"]
+        env.check_state(np.concatenate([state[:2], FREE[2:5], state[5:]]))
+        speeds.append(np.abs(state[5:]).max())
+    assert max(speeds) > 1800
+
+
+def test_recorded_states_are_starts(golden, env):
+    for state in golden("pusht")["states"].reshape(-1, 7):
+        env.check_state(state)
 
 
 def test_an_unknown_shape_is_refused():

@@ -143,6 +143,43 @@ def test_a_useless_mujoco_gl_is_refused_with_a_sentence(value, word):
     assert done.returncode == 1 and "RenderingError" in done.stderr and word in done.stderr
 
 
+MAKE = "env = gymnasium.make('JepaWM/{}', obs_type='state', render_mode=None); env.reset(seed=0)"
+MUJOCO_ENVS = ["PointMaze-v0", "MetaworldReach-v0"]
+
+
+@pytest.mark.parametrize("name", MUJOCO_ENVS)
+def test_an_unknown_mujoco_gl_is_a_sentence_also_where_no_picture_is_asked_for(name):
+    if "Metaworld" in name:
+        pytest.importorskip("metaworld")
+    done = run_python(f"import gymnasium, jepawm_envs; {MAKE.format(name)}", MUJOCO_GL="bogus")
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode == 1 and "RenderingError: MUJOCO_GL=bogus is not known; choose one of" in last
+
+
+@pytest.mark.parametrize("name", MUJOCO_ENVS)
+@pytest.mark.parametrize("value", ["off", "disable"])
+def test_states_need_no_rendering(name, value):
+    if "Metaworld" in name:
+        pytest.importorskip("metaworld")
+    code = (
+        f"import gymnasium, jepawm_envs; {MAKE.format(name)}; env.step(env.action_space.sample());"
+        "from jepawm_envs.rendering import RenderingError\n"
+        "try: env.unwrapped.draw(env.unwrapped.state, 32)\n"
+        "except RenderingError as problem: print(problem)"
+    )
+    done = run_python(code, MUJOCO_GL=value)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"MUJOCO_GL={value} switches rendering off")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PyOpenGL loads these libraries on Linux only")
+def test_a_library_that_does_not_load_is_a_sentence_when_mujoco_is_imported():
+    done = run_python(
+        "from jepawm_envs.rendering import load_mujoco; load_mujoco()", MUJOCO_GL="egl", PYOPENGL_PLATFORM="osmesa"
+    )
+    assert "RenderingError: The OpenGL library 'egl' gives no context" in done.stderr.strip().splitlines()[-1]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="backends are chosen on Linux only")
 def test_without_any_library_the_error_says_what_to_install(monkeypatch):
     monkeypatch.delenv("MUJOCO_GL", raising=False)

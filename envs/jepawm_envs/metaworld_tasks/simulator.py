@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from jepawm_envs.errors import EnvError, InvalidState
 from jepawm_envs.metaworld_tasks.tasks import check_task_name, library_name
-from jepawm_envs.rendering import Camera, Quality
+from jepawm_envs.rendering import Camera, Quality, load_mujoco
 
 Array = NDArray[np.float64]
 
@@ -29,12 +29,17 @@ OBSERVATION = slice(2, 41)
 VECTORS = 41
 """Where the two random vectors begin; MuJoCo's state follows them."""
 NOW = 18
+TARGET = slice(36, 39)
+"""Of the observation."""
+TOLERANCE = 1e-6
+"""Of what a given state says about its MuJoCo state, metres; reached states agree to the last bit."""
 
 CAMERA = "corner2"
 CAMERA_POSITION = (0.75, 0.075, 0.7)  # metaworld.py:32-33 of jepa-wms
 MAX_DRAWS = 10_000
 """Random vectors in one reset before it counts as hopeless; about one in 20 is refused by the strictest tasks."""
 ACTION_DIM = 4
+MAX_CAMERAS = 4
 
 
 class MissingLibrary(EnvError, ImportError):
@@ -56,8 +61,8 @@ class Simulator:
 
     def __init__(self, task: str):
         self.task = check_task_name(task)
-        metaworld = library("metaworld.env_dict")
         self._mujoco = library("mujoco")
+        metaworld = library("metaworld.env_dict")
         self._env: Any = metaworld.ALL_V3_ENVIRONMENTS[library_name(task)]()
         self._env._partially_observable = False  # the goal is part of the observation
         self._env.__dict__.pop("sawyer_observation_space", None)  # cached for the other kind
@@ -176,7 +181,10 @@ class Simulator:
         return np.stack([self.step(action) for action in actions]) if len(actions) else np.empty((0, self.state_dim))
 
     def check(self, state: Array) -> None:
-        """Refuse a vector (S,) whose observation is not that of its MuJoCo state.
+        """Refuse a vector (S,) that does not say what Metaworld says about its MuJoCo state.
+
+        What the observation says about the step before is not compared: nothing in a state tells it, and neither
+        physics nor measures read it.
 
         Raises:
             InvalidState: saying what disagrees.
@@ -184,12 +192,23 @@ class Simulator:
         self.restore(state)
         shown, true = state[OBSERVATION][:NOW], self._env._prev_obs
         low, high = (getattr(self._env.sawyer_observation_space, side)[:NOW] for side in ("low", "high"))
-        if not np.allclose(shown, np.clip(true, low, high), rtol=0, atol=1e-6):
+        if not _agree(shown, np.clip(true, low, high)):
             self._current = None
             raise InvalidState("hand, gripper and objects in it are not where its MuJoCo state has them.")
+        target = self._env._get_pos_goal()
+        if not _agree(state[OBSERVATION][TARGET], target):
+            raise InvalidState(
+                f"it shows the target at {state[OBSERVATION][TARGET].tolist()}, but its random vectors put it at "
+                f"{target.tolist()}."
+            )
         evaluated = self._env.evaluate_state(state[OBSERVATION].copy(), np.zeros(ACTION_DIM, np.float32))[1]
-        if bool(evaluated["success"]) != bool(state[SUCCESS]):
+        if float(evaluated["success"]) != state[SUCCESS]:
             raise InvalidState(f"it says success={state[SUCCESS]:g}, but Metaworld says {evaluated['success']:g}.")
+        if not _agree(state[OBJECT_TO_TARGET], evaluated["obj_to_target"]):
+            raise InvalidState(
+                f"it says object_to_target={state[OBJECT_TO_TARGET]:g}, but Metaworld says "
+                f"{evaluated['obj_to_target']:g}."
+            )
 
     # Pictures -----------------------------------------------------------------------------------------
 
@@ -198,6 +217,8 @@ class Simulator:
         self.restore(state)
         key = (size, quality)
         if key not in self._cameras:
+            if len(self._cameras) >= MAX_CAMERAS:
+                self.close()  # sizes come one at a time; contexts are large
             # The camera hangs upside down, so that rows from the bottom up show the arm upright, as published
             # (metaworld.py:117-125).
             self._cameras[key] = Camera(self._env.model, size, quality, view=CAMERA, bottom_first=True)
@@ -213,14 +234,19 @@ class Simulator:
         return Simulator, (self.task,)
 
 
+def _agree(one: Any, other: Any) -> bool:
+    return np.allclose(one, other, rtol=0, atol=TOLERANCE)
+
+
 def library(name: str) -> Any:
     """A module of an optional package.
 
     Raises:
         MissingLibrary: naming what to install.
+        RenderingError: if ``MUJOCO_GL`` keeps MuJoCo from being imported.
     """
     try:
-        return importlib.import_module(name)
+        return load_mujoco() if name == "mujoco" else importlib.import_module(name)
     except ImportError as problem:
         raise MissingLibrary(
             f"Metaworld environments need packages that are not installed ({problem}); "

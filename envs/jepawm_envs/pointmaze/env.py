@@ -16,10 +16,13 @@ from jepawm_envs.pointmaze.layouts import CELL_ORIGIN, MAZES, RADIUS
 from jepawm_envs.predicates import Predicate
 
 START_VELOCITIES = ("random", "rest")
-MIN_CLEARANCE = 0.02
-"""Of the ball's centre from a wall: contacts are soft, and a fast ball sinks in until about 0.04 remain."""
+MIN_CLEARANCE = 0.005
+"""Of the ball's centre from a wall, cells, half of what balls leave: contacts are soft, and a ball at full speed sinks
+into the corner of a wall until 0.014 remain with the published physics, 0.010 with the lightest ball and no damping."""
+REBOUND = 2.5
+"""What a wall may add to the speed along an axis, cells a second: contacts are springs, and two in a corner add 1.9."""
 SPEED_BOUND = 10.0
-"""Of observations, on each axis; the lightest ball with full force stays below."""
+"""Of observations, on each axis; the lightest ball at full speed and force leaves a corner with 8.4."""
 
 PUBLISHED = Predicate("pointmaze/published", 1, {"position": 0.5}, source="jepa-wms pointmaze_gym_wrap.py:56-62")
 STRICT = Predicate(
@@ -61,7 +64,7 @@ APPEARANCE = (
 PHYSICS = (
     Factor(
         "ball.density",
-        spaces.Box(500.0, 2000.0, (), np.float64),
+        spaces.Box(800.0, 2000.0, (), np.float64),  # at 500, balls of full speed pass the corners of walls
         physics.DENSITY,
         "physics",
         "of the ball, kg per cubic cell; the force stays",
@@ -180,7 +183,7 @@ class PointMazeEnv(GoalEnv):
         return np.asarray(state, dtype=np.float32)[..., :2].copy()
 
     def check_state(self, state: State) -> None:
-        """The ball must lie in the free space and be no faster than its force can make it."""
+        """The ball must lie in the free space and be no faster than force and walls can make it."""
         clearance = float(self.maze.clearance(state[:2]))
         if clearance < MIN_CLEARANCE:
             i, j = self.maze.cell(state[:2])
@@ -189,7 +192,7 @@ class PointMazeEnv(GoalEnv):
                 f"x={i + CELL_ORIGIN:.1f}, y={j + CELL_ORIGIN:.1f}); keep at least {MIN_CLEARANCE} from walls."
             )
         step = physics.TIMESTEP * physics.SUBSTEPS
-        fastest = physics.MAX_SPEED + step * physics.GEAR / self._body().mass
+        fastest = physics.MAX_SPEED + step * physics.GEAR / self._body().mass + REBOUND
         if np.abs(state[2:]).max() > fastest:
             raise InvalidState(f"velocities must lie between -{fastest:.2f} and {fastest:.2f}.")
 

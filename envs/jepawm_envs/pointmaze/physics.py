@@ -8,7 +8,6 @@ Source of every constant: jepa-wms (commit 6eafb14) ``pointmaze_env/maze_model.p
 
 from __future__ import annotations
 
-import importlib
 import math
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,9 +18,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from jepawm_envs.pointmaze.layouts import BODY_ORIGIN, CELL_ORIGIN, RADIUS, Maze
+from jepawm_envs.rendering import load_mujoco
 
-mujoco: Any = importlib.import_module("mujoco")  # its types are not known to checkers
-rollout: Any = importlib.import_module("mujoco.rollout")
+mujoco, rollout = load_mujoco(), load_mujoco("mujoco.rollout")
 
 Array = NDArray[np.float64]
 

@@ -38,10 +38,17 @@ STRICT = Predicate(
     source="half the published limits: a third of the width of the T's bar, and 13 px at the end of its stem",
 )
 
-MARGIN = 100.0
-"""Pixels beyond the canvas that states may lie: walls do not stop the pusher, and recorded states go there."""
+PUSHER_FARTHEST = 1e4
+"""Bound of the pusher's coordinates in a given state, pixels: walls do not stop it, and with full actions one way it
+needs 250 steps to get there."""
+BLOCK_TOLERANCE = 20.0
+"""Pixels beyond the middle lines of the walls in which the block's origin may lie: a pusher presses it into them, 8 px
+deep in recorded states. Further out are only blocks that were squeezed through a wall."""
+FASTEST = 2000.0
+"""Bound of the pusher's velocity on each axis, px/s. Actions in [-1, 1] reach 377, and ``a`` times as much those that
+are ``a`` times as large; this is for targets at the other end of the canvas, 5.12 units away."""
 FARTHEST = 1e5
-"""Bound of positions and velocities in the declared spaces; a pusher that keeps going is slower than 500 px/s."""
+"""Bound of positions and velocities in the declared spaces, far beyond what an episode reaches from any start."""
 
 _PLACES = [FARTHEST] * 4
 
@@ -240,13 +247,18 @@ class PushTEnv(GoalEnv):
         return np.concatenate([state[..., :4], np.cos(angle), np.sin(angle)], axis=-1).astype(np.float32)
 
     def check_state(self, state: State) -> None:
-        """Pusher and block must lie on the canvas or near it, and move at a speed the spaces declare."""
-        low, high = -MARGIN, physics.CANVAS + MARGIN
-        for name, place in (("pusher", state[:2]), ("block", state[2:4])):
+        """The block must lie within the walls, the pusher not too far off and no faster than targets can make it.
+
+        Held hard against the block for several steps, a pusher can squeeze it through a wall. The states in which the
+        block is outside are refused as starts and goals.
+        """
+        inside = physics.WALL_NEAR - BLOCK_TOLERANCE, physics.WALL_FAR + BLOCK_TOLERANCE
+        limits = (("pusher", state[:2], (-PUSHER_FARTHEST, PUSHER_FARTHEST)), ("block", state[2:4], inside))
+        for name, place, (low, high) in limits:
             if place.min() < low or place.max() > high:
                 raise InvalidState(f"the {name} must have both coordinates between {low:g} and {high:g}.")
-        if np.abs(state[5:]).max() > FARTHEST:
-            raise InvalidState(f"the pusher cannot move faster than {FARTHEST:g} pixels a second.")
+        if np.abs(state[5:]).max() > FASTEST:
+            raise InvalidState(f"the pusher cannot move faster than {FASTEST:g} pixels a second along an axis.")
 
     def expert_action(self, state: ArrayLike, goal_state: ArrayLike) -> NDArray[np.float64]:
         """The scripted oracle's action, (2,); see :mod:`jepawm_envs.pusht.oracle`."""
