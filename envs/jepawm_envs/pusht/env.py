@@ -40,9 +40,9 @@ STRICT = Predicate(
 
 PUSHER_FARTHEST = 1e4
 """Bound of the pusher's coordinates in a given state, pixels: walls do not stop it, and with full actions one way it
-needs 250 steps to get there."""
+needs some 260 steps to get there."""
 BLOCK_TOLERANCE = 20.0
-"""Pixels beyond the middle lines of the walls in which the block's origin may lie: a pusher presses it into them, 8 px
+"""Pixels beyond the middle lines of the walls in which the block's origin may lie: a pusher presses it into them, 7 px
 deep in recorded states. Further out are only blocks that were squeezed through a wall."""
 FASTEST = 2000.0
 """Bound of the pusher's velocity on each axis, px/s. Actions in [-1, 1] reach 377, and ``a`` times as much those that
