@@ -91,7 +91,7 @@ class AgentCard:
     """``module:callable``, called with an :class:`AgentRequest`, returns an :class:`Agent`."""
     description: str = ""
     envs: tuple[str, ...] = ("*",)
-    """Ids it can play; ``*`` means any."""
+    """Ids it can play, or patterns such as ``JepaWM/Metaworld*``; ``*`` means any."""
     default_env: str | None = None
     """Played when no environment is given."""
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"default": {}})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 from jepawm_bench.agent import AgentCard, AgentRequest
@@ -127,6 +128,6 @@ def _choose_env(card: AgentCard, env: str | None) -> str:
             "('jepawm-bench list envs' shows all)."
         )
     env_id = find_env(env if env is not None else str(card.default_env))
-    if "*" not in card.envs and env_id not in card.envs:
+    if not any(fnmatchcase(env_id, pattern) for pattern in card.envs):
         raise UsageError(f"Agent {card.name!r} cannot play {env_id}; it plays {', '.join(card.envs)}.")
     return env_id
