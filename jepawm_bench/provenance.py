@@ -10,11 +10,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("numpy", "gymnasium")
+PACKAGES = ("numpy", "gymnasium", "mujoco", "pymunk", "metaworld")
 
 
 def versions() -> dict[str, str | None]:
-    """Python, this package, and the packages that every run uses."""
+    """Python, this package, and the packages that decide what a run gives; None for those not installed."""
     from jepawm_bench import __version__
 
     return {"python": platform.python_version(), "jepawm-bench": __version__} | {
