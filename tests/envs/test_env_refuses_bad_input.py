@@ -94,7 +94,7 @@ def test_states_in_the_door_and_on_the_lines_are_accepted(make_env, state):
 @pytest.mark.parametrize("name", ["init_state", "goal_state"])
 @pytest.mark.parametrize("bad", ["abc", [[1.0], [1.0, 2.0]], [None]])
 def test_a_state_that_is_no_array_of_numbers_is_refused_by_name(make_env, env_id, name, bad):
-    with pytest.raises(InvalidState, match=rf"{name} must be"):
+    with pytest.raises(InvalidState, match=rf"{name}.* must be"):
         make_env(env_id).reset(seed=0, options={name: bad})
 
 
