@@ -36,7 +36,7 @@ class Rollout:
         self.states: list[NDArray[Any]] = [env.unwrapped.trace(self.state)]
         """What is recorded of the states, T + 1 of them, the start first."""
         self.goal_state = np.array(info["goal_state"], dtype=np.float64)
-        self.actions: list[NDArray[np.float64]] = []
+        self.actions: list[NDArray[Any]] = []
         """T of them, (A,)."""
         self.reward = 0.0
         """Sum of rewards."""
@@ -53,7 +53,7 @@ class Rollout:
             self.observation, reward, _, _, info = self.env.step(action)
             self.state = np.array(info["state"], dtype=np.float64)
             self.states.append(self.env.unwrapped.trace(self.state))
-            self.actions.append(action)
+            self.actions.append(self.env.unwrapped.trace_actions(action))
             self.reward += float(reward)
 
 

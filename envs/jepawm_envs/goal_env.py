@@ -177,6 +177,10 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
         """The part of states (..., S) that records keep; :meth:`distances` must be able to read it."""
         return states
 
+    def trace_actions(self, actions: NDArray[Any]) -> NDArray[Any]:
+        """What records keep of actions (..., A): no more precise than what moves the environment."""
+        return actions
+
     def goal_distances(self, achieved: ArrayLike, desired: ArrayLike) -> dict[str, NDArray[np.float64]]:
         """:meth:`distances` for achieved and desired goals (..., G) instead of states."""
         raise NotImplementedError

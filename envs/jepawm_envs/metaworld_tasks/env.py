@@ -34,6 +34,9 @@ PUBLISHED = Predicate(
     source="the simulator's success flag, jepa-wms plan_evaluator.py:213-228",
 )
 
+TRACE = slice(0, 5)
+"""What records keep of a state."""
+
 
 class MetaworldEnv(GoalEnv):
     """One of the 42 Metaworld tasks of the published world models.
@@ -206,8 +209,12 @@ class MetaworldEnv(GoalEnv):
         return self.distances(achieved, desired)
 
     def trace(self, states: State) -> State:
-        """Success, object_to_target, hand, gripper and first object, (..., 9)."""
-        return states[..., ACHIEVED].copy()
+        """Success, object_to_target and hand, (..., 5), float32: there are thousands of episodes to keep."""
+        return np.asarray(states)[..., TRACE].astype(np.float32)
+
+    def trace_actions(self, actions: NDArray[Any]) -> NDArray[np.float32]:
+        """Float32, as Metaworld gets them."""
+        return np.asarray(actions, dtype=np.float32)
 
     def planning_cost(self, states: ArrayLike, goal_state: ArrayLike) -> NDArray[np.float64]:
         """The ways that are left, in metres, and 0.1 m more where the task is not solved; not zero at the goal.
