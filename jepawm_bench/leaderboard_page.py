@@ -69,8 +69,8 @@ def family_page(name: str, tables: Mapping[tuple[str, str], list[Row]], root: Pa
     parts = [
         f"# {name.capitalize()}",
         f"Generated from the run folders in `{name}/` by `jepawm-bench leaderboard --write`; CI checks that it is "
-        "current. Success in percent at the end of an episode, in brackets the number of tasks where it is less than "
-        "the protocol's. The last line is the mean over environments, each with the same weight, with the 95 % "
+        "current. Success in percent at the end of an episode / at any time in it, in brackets the number of tasks "
+        "where it is less than the protocol's. The last line is the mean of the first over environments, each with the same weight, with the 95 % "
         "interval of a bootstrap stratified by environment.",
     ]
     for protocol in dict.fromkeys(protocol for _, protocol in tables):
@@ -108,7 +108,8 @@ def _title(agent: tuple[str, str, str]) -> str:
 def _success(row: Row | None) -> str:
     if row is None:
         return ""
-    return f"{row.success:.1f} ({row.n})" if row.partial else f"{row.success:.1f}"
+    any_time = "" if row.any_time is None else f" / {row.any_time:.1f}"
+    return f"{row.success:.1f}{any_time} ({row.n})" if row.partial else f"{row.success:.1f}{any_time}"
 
 
 def _mean(column: Mapping[str, Row], environments: int) -> str:

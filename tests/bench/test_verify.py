@@ -82,7 +82,7 @@ def test_every_episode_is_replayed_unless_a_number_is_given(run):
     assert [verdict.episode for verdict in verify(run).verdicts] == [0, 1, 2, 3, 4, 5]
     few = [[verdict.episode for verdict in verify(run, episodes=3).verdicts] for _ in range(2)]
     assert few[0] == few[1] == sorted(set(few[0])) and len(few[0]) == 3
-    assert [verdict.episode for verdict in verify(run, episodes=1).verdicts] == [0]
+    assert len(verify(run, episodes=1).verdicts) == 1
 
 
 @pytest.mark.parametrize(
