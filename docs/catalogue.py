@@ -80,7 +80,7 @@ def _shared(name: str, records: list[EnvRecord]) -> str:
     low, high = env.action_bounds
     facts = (
         f"Actions: {env.action_dim} numbers in [{low:g}, {high:g}]; success: {_rules(env.predicates)}; "
-        f"{records[0].max_episode_steps} steps. Needs `pip install \"jepawm-bench[{records[0].extra}]\"`."
+        f'{records[0].max_episode_steps} steps. Needs `pip install "jepawm-bench[{records[0].extra}]"`.'
     )
     ids = ", ".join(f"`{record.id}`" for record in records)
     return f"{facts}\n\n![the start of every task](../docs/environments/{name}.png)\n\n{ids}"

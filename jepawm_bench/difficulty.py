@@ -31,16 +31,15 @@ def difficulty(env: Any, init: NDArray, goal: NDArray, protocol: Protocol) -> di
     if protocol.hard_from is None:  # numbers that a simulator gave would make the list's hash depend on its version
         return {"bin": ALL}
     numbers = {key: float(value) for key, value in env.difficulty(init, goal).items()}
-    return {"bin": _bin(env, init, goal, protocol, numbers), **numbers}
-
-
-def _bin(env: Any, init: NDArray, goal: NDArray, protocol: Protocol, numbers: dict[str, float]) -> str:
-    from jepawm_envs.goal_sources import follow
-
-    straight, short, long = bins(protocol)
-    end = follow(env, env.straight_line_action, init, goal, protocol.budget)[-1]
-    if env.is_success(end, goal):
-        return straight
     name, limit = protocol.hard_from
     value = numbers["geodesic"] - numbers["euclidean"] if name == "detour" else numbers[name]
-    return short if value < limit else long
+    straight, short, long = bins(protocol)
+    harder = short if value < limit else long
+    return {"bin": straight if _is_straight(env, init, goal, protocol.budget) else harder, **numbers}
+
+
+def _is_straight(env: Any, init: NDArray, goal: NDArray, budget: int) -> bool:
+    """Whether the walker that ignores obstacles solves the task."""
+    from jepawm_envs.goal_sources import follow
+
+    return env.is_success(follow(env, env.straight_line_action, init, goal, budget)[-1], goal)

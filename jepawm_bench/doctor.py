@@ -107,9 +107,11 @@ def _environment(record: EnvRecord, siblings: int) -> Finding:
 
     what = record.id if siblings == 1 else f"{record.id} and {siblings - 1} more"
     try:
-        with gymnasium.make(record.id, image_size=64, disable_env_checker=True) as env:
-            observation, _ = env.reset(seed=0)
-            return Finding(what, OK, f"draws images of {observation['pixels'].shape[0]} pixels")
+        env = gymnasium.make(record.id, image_size=64, disable_env_checker=True)
+        observation, _ = env.reset(seed=0)
+        drawn = f"draws images of {observation['pixels'].shape[0]} pixels"
+        env.close()
+        return Finding(what, OK, drawn)
     except Exception as error:  # whatever a simulator or a rendering backend raises
         absent = record.extra and any(find_spec(module) is None for module in EXTRAS[record.extra])
         return Finding(what, MISSING if absent else FAILED, f"{type(error).__name__}: {error}")

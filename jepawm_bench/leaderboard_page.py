@@ -70,8 +70,8 @@ def family_page(name: str, tables: Mapping[tuple[str, str], list[Row]], root: Pa
         f"# {name.capitalize()}",
         f"Generated from the run folders in `{name}/` by `jepawm-bench leaderboard --write`; CI checks that it is "
         "current. Success in percent at the end of an episode / at any time in it, in brackets the number of tasks "
-        "where it is less than the protocol's. The last line is the mean of the first over environments, each with the same weight, with the 95 % "
-        "interval of a bootstrap stratified by environment.",
+        "where it is less than the protocol's. The last line is the mean of the first figure over environments, each "
+        "with the same weight, with the 95 % interval of a bootstrap stratified by environment.",
     ]
     for protocol in dict.fromkeys(protocol for _, protocol in tables):
         by_env = {env: rows for (env, other), rows in tables.items() if other == protocol}

@@ -173,7 +173,7 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
         """What a task list stores for ``seed``: start and goal in a form that :meth:`reset` takes."""
         return self.sample_states(seed)
 
-    def trace(self, states: State) -> State:
+    def trace(self, states: State) -> NDArray[Any]:
         """The part of states (..., S) that records keep; :meth:`distances` must be able to read it."""
         return states
 

@@ -43,7 +43,7 @@ def make_env() -> Iterator[MakeEnv]:
     made: list[gymnasium.Env] = []
 
     def make(env_id: str = WALL, **settings: Any) -> GoalEnv:
-        quality = "fast" if env_id in OF_THE_SLOW else "paper"
+        quality = "fast" if ENVIRONMENTS[env_id].slow else "paper"
         env = gymnasium.make(env_id, **{"image_size": 32, "render_quality": quality, **settings})
         made.append(env)
         bare = env.unwrapped
@@ -60,7 +60,7 @@ def solved_task(make_env: MakeEnv) -> Callable[[str], dict[str, np.ndarray]]:
     """``solved_task(id)``: reset options of a task that is solved at the start and stays so while nothing is done."""
 
     def find(env_id: str) -> dict[str, np.ndarray]:
-        env = make_env(env_id, obs_type="state")
+        env: Any = make_env(env_id, obs_type="state")
         init, goal = env.sample_states(3)
         if "Metaworld" in env_id:  # solved is what the simulator says, so the expert must have been there
             state = follow(env, env.expert_action, init, goal, 120)[-1]

@@ -208,7 +208,7 @@ class MetaworldEnv(GoalEnv):
         """As :meth:`distances`: achieved goals begin with the same two numbers, and desired ones do not matter."""
         return self.distances(achieved, desired)
 
-    def trace(self, states: State) -> State:
+    def trace(self, states: State) -> NDArray[np.float32]:
         """Success, object_to_target and hand, (..., 5), float32: there are thousands of episodes to keep."""
         return np.asarray(states)[..., TRACE].astype(np.float32)
 
