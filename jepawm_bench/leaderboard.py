@@ -42,6 +42,8 @@ class Row:
     """Percent by the strictest predicate at the end; None where there is only one predicate."""
     distance: float | None = None
     """Median final distance."""
+    evaluations: float | None = None
+    """Mean number of candidate action sequences that an episode's plans scored."""
     plan_seconds: float | None = None
     seeds: tuple[int, ...] = ()
     runs: tuple[Path, ...] = ()
@@ -169,6 +171,7 @@ def _row(key: tuple[str, ...], runs: Sequence[tuple[Path, Claims]]) -> Row:
         any_time=100 * fmean(by_task(records, lambda record: record.success_any)),
         strict=100 * fmean(strict) if strict is not None else None,
         distance=median(record.final_distance for record in records),
+        evaluations=fmean(record.model_evaluations for record in records),
         plan_seconds=fmean(record.plan_seconds for record in records),
         seeds=seeds,
         runs=tuple(path for path, _ in runs),

@@ -14,9 +14,9 @@ from jepawm_bench.statistics import stratified_bootstrap
 
 COLUMNS = (
     "rank", "agent", "variant", "kind", "n", "success %", "95 % interval", "any time %", "strict %",
-    "median distance", "plan s/episode", "seeds",
+    "median distance", "evaluations", "plan s/episode", "seeds",
 )  # fmt: skip
-ALIGN = ("--:", "---", "---", "---", "--:", "--:", "---", "--:", "--:", "--:", "--:", "---", "---")
+ALIGN = ("--:", "---", "---", "---", "--:", "--:", "---", "--:", "--:", "--:", "--:", "--:", "---", "---")
 
 
 def cells(row: Row, rank: int | None) -> list[str]:
@@ -32,6 +32,7 @@ def cells(row: Row, rank: int | None) -> list[str]:
         _number(row.any_time, 1),
         _number(row.strict, 1),
         _number(row.distance, 2),
+        _number(row.evaluations, 0),
         _number(row.plan_seconds, 2),
         ", ".join(map(str, row.seeds)),
     ]
@@ -51,7 +52,7 @@ def page(env_id: str, by_protocol: dict[str, list[Row]], root: Path) -> str:
         "CI checks that it is current. Intervals are Wilson's, over the distinct tasks of the row; floors, ceilings, "
         "published figures and rows with fewer episodes than the protocol's (partial) are not ranked. Published "
         "figures: success in percent ± the paper's standard deviation over epochs and seeds, read from "
-        "`reference/published.csv`.",
+        "`reference/published.csv`. Evaluations: candidate action sequences scored in an episode, mean.",
     ]
     for protocol, rows in by_protocol.items():
         parts += [f"## Protocol `{protocol}`", *_summary(env_id, protocol), _table(rows, root), _commands(rows)]
