@@ -72,7 +72,8 @@ def family_page(name: str, tables: Mapping[tuple[str, str], list[Row]], root: Pa
         f"Generated from the run folders in `{name}/` by `jepawm-bench leaderboard --write`; CI checks that it is "
         "current. Success in percent at the end of an episode / at any time in it, in brackets the number of tasks "
         "where it is less than the protocol's. The last line is the mean of the first figure over environments, each "
-        "with the same weight, with the 95 % interval of a bootstrap stratified by environment.",
+        "with the same weight, with the 95 % interval of a bootstrap stratified by environment. Evaluations: candidate "
+        "action sequences scored in an episode, mean.",
     ]
     for protocol in dict.fromkeys(protocol for _, protocol in tables):
         by_env = {env: rows for (env, other), rows in tables.items() if other == protocol}
@@ -97,6 +98,7 @@ def _matrix(by_env: Mapping[str, list[Row]]) -> str:
     lines = [["environment", *(_title(agent) for agent in agents)], ["---", *("--:" for _ in agents)]]
     lines += [[env, *(_success(column.get(env)) for column in columns)] for env in sorted(by_env)]
     lines.append([f"mean of {len(by_env)}", *(_mean(column, len(by_env)) for column in columns)])
+    lines.append(["evaluations an episode", *(_evaluations(column) for column in columns)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -126,6 +128,10 @@ def _mean(column: Mapping[str, Row], environments: int) -> str:
     low, high = stratified_bootstrap(outcomes, strata, np.random.default_rng(0), statistic=mean)
     missing = "" if len(column) == environments else f", {len(column)} environments"
     return f"{100 * mean(outcomes):.1f} ({100 * low:.1f} to {100 * high:.1f}{missing})"
+
+
+def _evaluations(column: Mapping[str, Row]) -> str:
+    return _number(float(np.mean([row.evaluations or 0.0 for row in column.values()])), 0)
 
 
 def _one_each(tables: Mapping[tuple[str, str], list[Row]]) -> list[Row]:

@@ -193,6 +193,7 @@ def test_a_benchmark_of_many_environments_is_one_table_with_its_mean(tmp_path):
     assert f"| {push} | 25.0 |  |" in lines
     (mean,) = [line for line in lines if line.startswith("| mean of 2 |")]
     assert "62.5 (" in mean  # each environment counts the same, whatever its number of tasks
+    assert "| evaluations an episode | 0 | 0 |" in lines
     assert "1 environments" in mean  # random played one of the two
     assert lines.count("jepawm-bench run") == 2
 
