@@ -12,7 +12,7 @@ from jepawm_bench.errors import UsageError
 if TYPE_CHECKING:
     from jepawm_bench.leaderboard import Row
 
-FEW = 2
+FEW = 1
 """Episodes of a run that ``--check`` replays where a simulator is slow; ``verify`` replays all."""
 
 
