@@ -185,7 +185,9 @@ class _Path:
 
 def _compiled(function: Callable[..., object]) -> Callable[..., object]:
     """The function compiled by torch, or an error that says so in a sentence."""
-    faster = torch.compile(function)
+    # Every shape has a graph of its own, so that numbers do not depend on which shapes came before; with fullgraph,
+    # what cannot be compiled, or has too many shapes, is an error and not slow in silence.
+    faster = torch.compile(function, fullgraph=True, dynamic=False)
 
     def run(*args: object) -> object:
         try:
