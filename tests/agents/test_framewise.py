@@ -117,8 +117,14 @@ def test_gradients_are_those_of_the_plain_rollout(name):
 
 @pytest.mark.parametrize(
     "record",
-    ["adaln_proprio_feature", "adaln_noprop", "dino_wm_proprio", "dino_wm_noprop", "ac_feature_rope_noprop"]
-    + ["vjepa2_ac_noprop"],
+    [
+        "adaln_proprio_feature",
+        "adaln_noprop",
+        "dino_wm_proprio",
+        "dino_wm_noprop",
+        "ac_feature_rope_noprop",
+        "vjepa2_ac_noprop",
+    ],
 )
 def test_futures_are_the_recorded_ones(golden, record):
     data = {key: torch.from_numpy(value) for key, value in golden(f"models/{record}").items()}

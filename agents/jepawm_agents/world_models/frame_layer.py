@@ -83,11 +83,9 @@ class FrameLayer(nn.Module):
         super().__init__()
         self.heads, self.layout, self.scale = heads, layout, layout.size**-0.5
         self.eps1, self.eps2 = parts.norm1.eps, parts.norm2.eps
-        dim = parts.qkv.in_features
         weight = _heads_first(parts.qkv.weight, heads, layout).flatten(0, 2)
         bias = None if parts.qkv.bias is None else _heads_first(parts.qkv.bias[:, None], heads, layout).flatten()
         proj = layout.reorder(parts.proj.weight.unflatten(1, (heads, -1)), -1, ordered=False).flatten(1)
-        self.dim = dim
         tensors = {
             "qkv_weight": weight,
             "qkv_bias": bias,
@@ -99,10 +97,14 @@ class FrameLayer(nn.Module):
             "fc2_bias": parts.fc2.bias,
         }
         for place, norm in (("norm1", parts.norm1), ("norm2", parts.norm2)):
-            tensors |= {f"{place}_weight": None, f"{place}_bias": None} if modulated else {
-                f"{place}_weight": norm.weight,
-                f"{place}_bias": norm.bias,
-            }
+            tensors |= (
+                {f"{place}_weight": None, f"{place}_bias": None}
+                if modulated
+                else {
+                    f"{place}_weight": norm.weight,
+                    f"{place}_bias": norm.bias,
+                }
+            )
         for name, tensor in tensors.items():
             self.register_buffer(name, None if tensor is None else tensor.detach().contiguous(), persistent=False)
 
@@ -140,9 +142,8 @@ class FrameLayer(nn.Module):
         if table is not None:
             query_key = self.layout.rotate(query_key, table)
         memory = _append(memory, query_key[:, :, 1], value)
-        seen = F.scaled_dot_product_attention(
-            query_key[:, :, 0].transpose(1, 2), *(part.transpose(1, 2) for part in memory), scale=self.scale
-        )
+        query, key, value = (part.transpose(1, 2) for part in (query_key[:, :, 0], *memory))
+        seen = F.scaled_dot_product_attention(query, key, value, scale=self.scale)
         attended = F.linear(seen.transpose(1, 2).flatten(2), self.proj_weight, self.proj_bias)
         x = _add(x, attended, gate_a)
         normed = _norm(x, self.norm2_weight, self.norm2_bias, self.eps2, gain_m, shift_m)

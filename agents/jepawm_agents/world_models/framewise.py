@@ -12,7 +12,7 @@ Exact, up to the order of sums:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,8 +20,11 @@ from torch import Tensor
 from jepawm_agents.errors import ConfigError
 from jepawm_agents.world_models.base import Felt, Predictor
 from jepawm_agents.world_models.frame_families import frame_condition, take_apart
-from jepawm_agents.world_models.frame_layer import Memory
+from jepawm_agents.world_models.frame_layer import FrameLayer, Memory
 from jepawm_agents.world_models.rope import Table
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Moments(NamedTuple):
@@ -69,10 +72,8 @@ class FramewisePredictor:
                 )
             self.family = family.to(device, dtype).eval()
         self.predictor, self.dtype, self.device = predictor, dtype, device
-        self._predict: Callable[..., tuple[Tensor, Tensor | None, list[Memory]]] = self._predict_frame
-        self._remember: Callable[..., list[Memory]] = self._remember_frame
-        if compiled:
-            self._predict, self._remember = _compiled(self._predict_frame), _compiled(self._remember_frame)
+        self.predict = _compiled(self._predict) if compiled else self._predict
+        self.remember = _compiled(self._remember) if compiled else self._remember
         self._places: dict[int, Table | Tensor] = {}
 
     def rollout(
@@ -120,38 +121,38 @@ class FramewisePredictor:
             self._places[position] = self.family.place(position, self.dtype, self.device)
         return self._places[position]
 
-    def predict(self, *frame: object) -> tuple[Tensor, Tensor | None, list[Memory]]:
-        """The next frame's latents and embedded proprioception, and the memory with this frame."""
-        return self._predict(*frame)
-
-    def remember(self, *frame: object) -> list[Memory]:
-        """The memory with this frame; layers beyond its keys and values are left out."""
-        return self._remember(*frame)
-
-    def _predict_frame(
+    def _predict(
         self, visual: Tensor, condition: Tensor, felt: Tensor | None, place: Table | Tensor, memory: list[Memory] | None
     ) -> tuple[Tensor, Tensor | None, list[Memory]]:
-        x, table = self.family.enter(visual, condition, felt, place), place if isinstance(place, tuple) else None
-        kept: list[Memory] = []
-        for index, layer in enumerate(self.family.layers):
-            before = None if memory is None else memory[index]
-            x, known = layer(x, self.family.modulation(condition, index), table, before)
-            kept.append(known)
+        """The next frame's latents and embedded proprioception, and the memory with this frame, layer by layer."""
+        x = self.family.enter(visual, condition, felt, place)
+        x, kept = self._pass(x, self.family.frame_layers, condition, place, memory)
         return *self.family.leave(x), kept
 
-    def _remember_frame(
+    def _remember(
         self, visual: Tensor, condition: Tensor, felt: Tensor | None, place: Table | Tensor, memory: list[Memory] | None
     ) -> list[Memory]:
-        x, table = self.family.enter(visual, condition, felt, place), place if isinstance(place, tuple) else None
+        """The memory with this frame; what the last layer would make of its keys and values is left out."""
+        x, (*layers, last) = self.family.enter(visual, condition, felt, place), self.family.frame_layers
+        x, kept = self._pass(x, layers, condition, place, memory)
+        before, table = None if memory is None else memory[-1], place if isinstance(place, tuple) else None
+        return [*kept, last.remember(x, self.family.modulation(condition, len(layers)), table, before)]
+
+    def _pass(
+        self,
+        x: Tensor,
+        layers: Sequence[FrameLayer],
+        condition: Tensor,
+        place: Table | Tensor,
+        memory: list[Memory] | None,
+    ) -> tuple[Tensor, list[Memory]]:
         kept: list[Memory] = []
-        *layers, last = self.family.frame_layers
+        table = place if isinstance(place, tuple) else None
         for index, layer in enumerate(layers):
             before = None if memory is None else memory[index]
             x, known = layer(x, self.family.modulation(condition, index), table, before)
             kept.append(known)
-        before = None if memory is None else memory[-1]
-        kept.append(last.remember(x, self.family.modulation(condition, len(layers)), table, before))
-        return kept
+        return x, kept
 
 
 class _Path:
@@ -162,7 +163,8 @@ class _Path:
         self.condition = frame_condition(model.predictor, actions).to(model.dtype)
         self.seen = [frame[:, None].expand(-1, candidates, -1, -1).flatten(0, 1) for frame in past.visual]
         self.felt = Felt.of(model.predictor, past.proprio, candidates)
-        self._first, self._memory, self._known = 0, None, 0
+        self._first, self._known = 0, 0
+        self._memory: list[Memory] | None = None
 
     def extend(self, step: int, window: int) -> None:
         """Imagine frame ``step`` from at most ``window`` frames before it."""
@@ -177,21 +179,22 @@ class _Path:
         if self.felt is not None:
             self.felt.append(None if felt is None else felt[:, None], self.actions[:, step - 1])
 
-    def _frame(self, index: int) -> tuple[object, ...]:
+    def _frame(self, index: int) -> tuple[Tensor, Tensor, Tensor | None, Table | Tensor, list[Memory] | None]:
+        """What the model is told of a frame."""
         felt, dtype = None if self.felt is None else self.felt.embedded[index].to(self.model.dtype), self.model.dtype
         place = self.model.place(index - self._first)
         return self.seen[index].to(dtype), self.condition[:, index], felt, place, self._memory
 
 
-def _compiled(function: Callable[..., object]) -> Callable[..., object]:
+def _compiled(function: Callable[P, R]) -> Callable[P, R]:
     """The function compiled by torch, or an error that says so in a sentence."""
     # Every shape has a graph of its own, so that numbers do not depend on which shapes came before; with fullgraph,
     # what cannot be compiled, or has too many shapes, is an error and not slow in silence.
     faster = torch.compile(function, fullgraph=True, dynamic=False)
 
-    def run(*args: object) -> object:
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return faster(*args)
+            return faster(*args, **kwargs)
         except torch.OutOfMemoryError:
             raise
         except Exception as problem:
