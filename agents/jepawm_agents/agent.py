@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from jepawm_agents.context import rollout_from_past
 from jepawm_agents.control import Control
 from jepawm_agents.errors import ConfigError
+from jepawm_agents.inference import Imaginer, Inference
 from jepawm_agents.objectives import Objective
 from jepawm_agents.planners.base import Plan, Planner, Trace
 from jepawm_agents.planners.noise import EpisodeNoise
@@ -41,6 +41,7 @@ class JEPAWMAgent:
         device: where the model runs.
         provenance: what identifies the agent in a record: weights hash, sizes, precision.
         control: context, action repeat and scale, early exit.
+        inference: precision, preparation of the predictor, candidates at once.
     """
 
     obs_type = "pixels"
@@ -55,13 +56,15 @@ class JEPAWMAgent:
         device: str | torch.device = "cpu",
         provenance: Mapping[str, Any] | None = None,
         control: Control | None = None,
+        inference: Inference | None = None,
     ):
         self.device = torch.device(device)
         self.world_model = world_model.to(self.device).eval().requires_grad_(False)
         self.planner, self.objective, self.preprocessing = planner, objective, preprocessing
-        self.control = control or Control()
+        self.control, self.inference = control or Control(), inference or Inference()
         self.image_size = preprocessing.image_size
-        self.provenance = dict(provenance or {})
+        self.provenance = dict(provenance or {}) | self.inference.record()
+        self._imaginer = Imaginer(self.world_model, self.inference, last_only=objective.reduce == "last")
         self._scale = self._action_scale()
         self._check_context()
         self._keys: list[tuple[int, int]] = []
@@ -117,16 +120,21 @@ class JEPAWMAgent:
         """Costs (E, N) of candidates (E, N, H, A), one episode a call."""
         rows = []
         for row, candidates in zip(self._active, actions.split(1), strict=True):
-            imagined, goal = self._imagine(row, candidates), self._goals[row]
-            rows.append(self.objective(imagined.visual, imagined.proprio, goal.visual, goal.proprio))
+            portions = [self._cost(row, portion) for portion in self.inference.split(candidates)]
+            rows.append(torch.cat(portions, dim=1) if len(portions) > 1 else portions[0])
         return torch.cat(rows)
+
+    def _cost(self, row: int, candidates: Tensor) -> Tensor:
+        """Costs (1, N) of one episode's candidates (1, N, H, A)."""
+        imagined, goal = self._imagine(row, candidates), self._goals[row]
+        return self.objective(imagined.visual, imagined.proprio, goal.visual, goal.proprio)
 
     def _imagine(self, row: int, candidates: Tensor) -> Imagination:
         if len(self._frames) == 1:
-            return self.world_model.rollout(self._frames[0][row], candidates)
+            return self._imaginer([self._frames[0][row]], None, candidates)
         frames = [latents[row] for latents in self._frames]
         past = torch.cat([executed[row : row + 1] for executed in self._executed], dim=1)
-        return rollout_from_past(self.world_model.predictor, frames, past, candidates, self.world_model.window)
+        return self._imaginer(frames, past, candidates)
 
     def _encode(self, pixels: NDArray[Any], proprio: NDArray[Any]) -> list[Latent]:
         return [self.world_model.encode(pixels[i : i + 1], proprio[i : i + 1]) for i in range(len(pixels))]

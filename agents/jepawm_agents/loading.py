@@ -14,6 +14,7 @@ from jepawm_agents.agent import JEPAWMAgent
 from jepawm_agents.checkpoints.published import SETTINGS, load_published
 from jepawm_agents.control import Control
 from jepawm_agents.errors import ConfigError
+from jepawm_agents.inference import Inference
 from jepawm_agents.objectives import Objective, make_objective
 from jepawm_agents.planners import make_planner
 from jepawm_agents.planners.base import Planner
@@ -52,7 +53,8 @@ def world_model_agent(request: AgentRequest) -> JEPAWMAgent:
     settings = dict(request.settings)
     load = _published(request, settings) if "checkpoint" in settings else _trained_here(request, settings)
     planner, objective, control = _planner(settings), _objective(settings), _control(settings)
-    _refuse_rest(settings, ("planner", "objective", "control"))
+    inference = _inference(settings)
+    _refuse_rest(settings, ("planner", "objective", "control", "inference"))
     model, provenance = load()
     _check_bounds(planner, model.config["action_dim"] * model.config["frameskip"])
     return JEPAWMAgent(
@@ -63,6 +65,7 @@ def world_model_agent(request: AgentRequest) -> JEPAWMAgent:
         device=_device(request.device),
         provenance=provenance,
         control=control,
+        inference=inference,
     )
 
 
@@ -122,11 +125,20 @@ def _planner(settings: dict[str, Any]) -> Planner:
 
 
 def _control(settings: dict[str, Any]) -> Control:
-    table, known = dict(settings.pop("control", {})), [field.name for field in dataclasses.fields(Control)]
+    return Control(**_table(settings, "control", Control))
+
+
+def _inference(settings: dict[str, Any]) -> Inference:
+    return Inference(**_table(settings, "inference", Inference))
+
+
+def _table(settings: dict[str, Any], name: str, kind: type[Control] | type[Inference]) -> dict[str, Any]:
+    """Takes a table of settings out, after a look at its keys."""
+    table, known = dict(settings.pop(name, {})), [field.name for field in dataclasses.fields(kind)]
     for key in table:
         if key not in known:
-            raise ConfigError(unknown("setting of the control", key, known))
-    return Control(**table)
+            raise ConfigError(unknown(f"setting of the {name}", key, known))
+    return table
 
 
 def _objective(settings: dict[str, Any]) -> Objective:

@@ -311,7 +311,7 @@ def test_with_a_context_the_agent_remembers_frames_and_actions_and_a_reset_forge
         given.append((frames, past))
         return rollout_from_past(predictor, frames, past, actions, window)
 
-    monkeypatch.setattr("jepawm_agents.agent.rollout_from_past", spy)
+    monkeypatch.setattr("jepawm_agents.inference.rollout_from_past", spy)
     views = [observe([[float(step), 0.0]], [[9.0, 9.0]], image_size=16) for step in range(3)]
     agent.reset(views[0], keys(0))
     chunks = [agent.act(view, steps_left=15) for view in views]

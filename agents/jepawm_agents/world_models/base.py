@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -76,7 +77,7 @@ class Predictor(nn.Module):
         Raises:
             ValueError: if proprioception is missing.
         """
-        self._check_proprio(proprio)
+        self.check_proprio(proprio)
         return self.advance(visual, self.condition(action), proprio, last_only=last_only)
 
     def predict(self, visual: Tensor, action: Tensor, proprio: Tensor | None = None) -> Prediction:
@@ -104,12 +105,12 @@ class Predictor(nn.Module):
         Raises:
             ValueError: if proprioception is missing, or cannot be imagined in this predictor's ``proprio_mode``.
         """
-        self._check_proprio(proprio)
+        self.check_proprio(proprio)
         batch, candidates, horizon, _ = actions.shape
         flat = actions.flatten(0, 1)
         condition = self.condition(flat)  # once for all steps: an action serves two windows
         seen = [visual[:, None].expand(-1, candidates, -1, -1).flatten(0, 1)]
-        felt = None if proprio is None else _Felt(self, proprio, candidates)
+        felt = None if proprio is None else Felt(self, proprio, candidates)
         for step in range(1, horizon + 1):
             first = max(0, step - window)
             out = self.advance(
@@ -124,7 +125,12 @@ class Predictor(nn.Module):
         visuals = torch.stack(seen, dim=1).unflatten(0, (batch, candidates))
         return visuals, None if felt is None else torch.stack(felt.embedded, dim=1).unflatten(0, (batch, candidates))
 
-    def _check_proprio(self, proprio: Tensor | None) -> None:
+    def check_proprio(self, proprio: Tensor | None) -> None:
+        """Refuse to go on without proprioception where the model has it.
+
+        Raises:
+            ValueError: if it is missing.
+        """
         if proprio is None and self.proprio_encoder is not None:
             raise ValueError("This predictor needs proprioception; pass proprio.")
 
@@ -134,8 +140,14 @@ class Predictor(nn.Module):
         return self.proprio_encoder
 
 
-class _Felt:
-    """Proprioception along imagined futures."""
+class Felt:
+    """Proprioception along imagined futures.
+
+    Args:
+        predictor: whose it is.
+        proprio: (B, Q) normalised, of the present.
+        candidates: N, futures of every row.
+    """
 
     def __init__(self, predictor: Predictor, proprio: Tensor, candidates: int):
         if predictor.proprio_mode not in PROPRIO_MODES:
@@ -144,6 +156,16 @@ class _Felt:
         embedded = predictor.embed_proprio(proprio[:, None])[:, 0]
         self.embedded = [embedded[:, None].expand(-1, candidates, -1, -1).flatten(0, 1)]
         self._pose = proprio.repeat_interleave(candidates, dim=0)
+
+    @classmethod
+    def of(cls, predictor: Predictor, moments: Sequence[Tensor], candidates: int) -> Felt | None:
+        """That of several real moments (B, Q), oldest first, the present last; None if there are none."""
+        if not moments:
+            return None
+        before = [cls(predictor, moment, candidates).embedded[0] for moment in moments[:-1]]
+        felt = cls(predictor, moments[-1], candidates)
+        felt.embedded = [*before, *felt.embedded]
+        return felt
 
     def append(self, predicted: Tensor | None, action: Tensor) -> None:
         """Add the next moment: ``predicted`` (B * N, 1, P', E), or the pose that ``action`` (B * N, A) leads to."""
