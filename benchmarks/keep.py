@@ -1,6 +1,7 @@
 """Keep a run of the benchmarks: what matters of pytest-benchmark's JSON, and the table of the README.
 
-``python benchmarks/keep.py RAW.json`` writes ``benchmarks/kept.json`` and fills the table.
+``python benchmarks/keep.py RAW.json COMMAND`` writes ``benchmarks/kept.json`` and fills the table. Benchmarks that the new
+run did not time keep the figures, the commit and the machine of theirs.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ SLOT = re.compile(r"(<!-- table: benchmarks -->\n).*?(<!-- end of table -->)", r
 COMMAND = "make bench"
 
 
-def kept(raw: dict) -> dict:
+def kept(raw: dict, command: str) -> dict:
     """Machine, versions, commit and the figures of every benchmark, in seconds; no name of a host."""
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True, check=True)
     rows = [
@@ -27,12 +28,19 @@ def kept(raw: dict) -> dict:
         for one in raw["benchmarks"]
     ]
     return {
-        "command": COMMAND,
+        "command": command,
         "commit": head.stdout.strip(),
         "machine": machine(),
         "versions": {package: version(package) for package in ("numpy", "torch", "gymnasium")},
         "rows": rows,
     }
+
+
+def merged(runs: list[dict], new: dict) -> list[dict]:
+    """All runs, the new one first; of the others only what it did not time."""
+    names = {row["name"] for row in new["rows"]}
+    older = [{**run, "rows": [row for row in run["rows"] if row["name"] not in names]} for run in runs]
+    return [new, *(run for run in older if run["rows"])]
 
 
 def table(run: dict) -> str:
@@ -59,8 +67,10 @@ def _time(seconds: float) -> str:
 
 
 if __name__ == "__main__":
-    run = kept(json.loads(Path(sys.argv[1]).read_text()))
-    (HERE / "kept.json").write_text(json.dumps(run, indent=1) + "\n")
+    file = HERE / "kept.json"
+    run = kept(json.loads(Path(sys.argv[1]).read_text()), " ".join(sys.argv[2:]) or COMMAND)
+    runs = merged(json.loads(file.read_text())["runs"], run)
+    file.write_text(json.dumps({"runs": runs}, indent=1) + "\n")
     page = HERE / "README.md"
     text = page.read_text()
-    page.write_text(SLOT.sub(lambda match: match.group(1) + table(run) + match.group(2), text))
+    page.write_text(SLOT.sub(lambda match: match.group(1) + "\n".join(map(table, runs)) + match.group(2), text))
