@@ -1,7 +1,7 @@
 """Keep a run of the benchmarks: what matters of pytest-benchmark's JSON, and the table of the README.
 
-``python benchmarks/keep.py RAW.json COMMAND`` writes ``benchmarks/kept.json`` and fills the table. Benchmarks that the new
-run did not time keep the figures, the commit and the machine of theirs.
+``python benchmarks/keep.py RAW.json COMMAND`` writes ``benchmarks/kept.json`` and fills the table. Benchmarks that the
+new run did not time keep the figures, the commit and the machine of theirs.
 """
 
 from __future__ import annotations
