@@ -23,6 +23,7 @@ import ctypes
 import ctypes.util
 import glob
 import importlib
+import importlib.util
 import json
 import os
 import subprocess
@@ -111,6 +112,8 @@ def load_mujoco(module: str = "mujoco") -> Any:
         ModuleNotFoundError: without the package.
     """
     wanted = _wanted()
+    if wanted in INSTALL:
+        _load_triton_first()
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError:
@@ -346,6 +349,7 @@ def _wanted() -> str:
 def _context_class(chosen: str) -> Any:
     if chosen == "native":
         return load_mujoco("mujoco.gl_context").GLContext
+    _load_triton_first()
     # Mesa's software drawing starts threads that do not survive a fork, and a forked child then waits for them for
     # ever. Without them pictures are as fast as with them on few cores, and many workers do not crowd each other.
     os.environ.setdefault("LP_NUM_THREADS", "0")
@@ -379,6 +383,7 @@ def _has_graphics_card() -> bool:
 def _osmesa_works() -> bool:
     """Create and destroy one context; OSMesa touches no driver, so this is safe in our own process."""
     os.environ.setdefault("LP_NUM_THREADS", "0")
+    _load_triton_first()
     names = ("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so", ctypes.util.find_library("OSMesa"))
     for name in filter(None, names):
         try:
@@ -393,6 +398,26 @@ def _osmesa_works() -> bool:
             destroy(context)
             return True
     return False
+
+
+@lru_cache(maxsize=1)
+def _load_triton_first() -> None:
+    """Load the compiled part of package ``triton``, where it is installed, before Mesa's libraries.
+
+    Both bring an LLVM of their own. PyOpenGL makes the symbols of Mesa's visible to all, and triton, which torch
+    imports with its first optimizer, then calls into the wrong one and takes the process with it. In the other order
+    each keeps to its own. This imports neither triton nor torch. Where somebody else has loaded Mesa before, it is too
+    late, and trying would be the crash itself.
+    """
+    if any(module in sys.modules for module in ("mujoco.osmesa", "mujoco.egl", "OpenGL.osmesa", "OpenGL.EGL")):
+        return
+    package = importlib.util.find_spec("triton")
+    for folder in (package.submodule_search_locations or ()) if package else ():
+        for library in glob.glob(os.path.join(folder, "_C", "libtriton*")):
+            try:
+                ctypes.CDLL(library)
+            except OSError:  # then it cannot be imported later either
+                continue
 
 
 @lru_cache(maxsize=4)

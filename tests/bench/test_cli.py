@@ -97,7 +97,7 @@ def test_the_stored_command_repeats_the_run(cli, tmp_path):
         (("run",), "Missing option '--agent'"),
         (("run", "--agnet", "oracle"), "--agnet"),
         (("lsit",), "Did you mean 'list'?"),
-        (("list", "agnets"), "Did you mean agents or"),
+        (("list", "agnets"), "Did you mean agents?"),
         (("tasks", "show", "nowhere.json"), "cannot be read"),
         (("tasks", "make", "--env", WALL, "--split", "train", "--out", "x.json"), "Unknown split 'train'"),
         (("verify", "nowhere"), "is not a run folder"),

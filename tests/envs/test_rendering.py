@@ -207,3 +207,19 @@ def test_the_order_of_backends(monkeypatch, card, renderer, osmesa, expected):
     found = None if renderer is None else {"renderer": renderer, "vendor": ""}
     monkeypatch.setattr(rendering, "_probe", lambda name: found if name == "egl" else None)
     assert rendering.backend.__wrapped__() == expected
+
+
+@pytest.mark.parametrize("chosen", ["", "osmesa"])
+def test_torch_s_compiler_can_be_imported_after_pictures_were_drawn(chosen):
+    pytest.importorskip("triton", reason="triton is not installed, so it cannot clash with Mesa")
+    code = (
+        "import sys, gymnasium, jepawm_envs\n"
+        "env = gymnasium.make('JepaWM/PointMaze-v0', image_size=16)\n"
+        "env.reset(seed=0)[0]['pixels']\n"
+        "assert 'torch' not in sys.modules and 'triton' not in sys.modules\n"
+        "import triton\n"
+        "print('alive')\n"
+    )
+    environment = {**os.environ, "MUJOCO_GL": chosen}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "alive", (done.returncode, done.stderr)
