@@ -11,7 +11,6 @@ from typing import ClassVar
 from torch import Tensor
 
 from jepawm_agents.planners.base import CostFunction, Noise, Plan
-from jepawm_agents.planners.budget import rounds
 from jepawm_agents.planners.elites import gather_candidates, lowest, spread
 from jepawm_agents.planners.history import History
 from jepawm_agents.planners.settings import SearchSettings, clip_to_bounds, require_share
@@ -47,30 +46,27 @@ class CEM(SearchSettings):
         previous: Plan | None = None,
     ) -> Plan:
         """Plan for a batch of episodes; see :class:`jepawm_agents.planners.base.Planner`."""
-        sizes = self.sizes
-        first = noise.normal(0, (batch, sizes[0], self.steps(horizon), action_dim))
+        first = self.first_draw(noise, batch, action_dim, horizon)
         mean = self.first_mean(first, previous)
         std = mean.new_full(mean.shape, self.init_std)
-        history, spent = History(), 0
+        history = History()
 
-        for iteration, size in rounds(sizes, self.max_seconds, first.device):
+        for _, eps in self.draws(noise, first):
             # Sample around the mean; the mean itself takes part.
-            eps = first if iteration == 0 else noise.normal(iteration, (batch, size, *first.shape[2:]))
             actions = mean[:, None] + std[:, None] * eps
             actions[:, 0] = mean
             actions = clip_to_bounds(actions, self.bounds)
 
             # Score and keep the best.
-            elite_costs, index = lowest(cost(actions), self.elites_among(size))
+            elite_costs, index = lowest(cost(actions), self.elites_among(eps.shape[1]))
             elites = gather_candidates(actions, index)
 
             # Refit; the deviation is the unbiased one (divided by K - 1).
             mean = mix(elites.mean(dim=1), mean, self.momentum_mean)
             std = mix(spread(elites, dim=1), std, self.momentum_std)
-            history.add(elite_costs)
-            spent += size
+            history.add(elite_costs, eps.shape[1])
 
-        return Plan(mean[:, : self.execution_horizon], mean, history.trace(len(sizes)), spent)
+        return self.answer_with(mean, history)
 
 
 def mix(new: Tensor, old: Tensor, momentum: float) -> Tensor:

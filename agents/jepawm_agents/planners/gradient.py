@@ -100,7 +100,7 @@ class GradientDescent(SearchSettings):
         with torch.inference_mode(False), torch.no_grad():
             shape = (batch, self.num_samples, self.steps(horizon), action_dim)
             actions = self._starts(noise, shape, previous).requires_grad_()
-            step, history, spent = self.stepper(actions), History(), 0
+            step, history = self.stepper(actions), History()
             cheapest = torch.zeros(batch, 1, dtype=torch.long, device=actions.device)
             best, best_cost = actions.detach()[:, :1], actions.new_full((batch, 1), float("inf"))
 
@@ -109,15 +109,13 @@ class GradientDescent(SearchSettings):
                 elite_costs, index = lowest(costs, self.elites_among(size))
                 cheapest = index[:, :1]
                 best, best_cost = _better(gather_candidates(actions, cheapest), elite_costs[:, :1], best, best_cost)
-                history.add(elite_costs)
-                spent += EVALUATIONS_PER_STEP * size
+                history.add(elite_costs, EVALUATIONS_PER_STEP * size)
 
                 step(torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0))
                 self._disturb(actions, noise, iteration + 1)
 
             sequence = (best if self.answer == "best" else gather_candidates(actions, cheapest))[:, 0]
-            trace = history.trace(self.trace_length)
-        return Plan(sequence[:, : self.execution_horizon], sequence, trace, spent)
+            return self.answer_with(sequence, history)
 
     def stepper(self, actions: Tensor) -> Step:
         """What a step does to ``actions``, in place."""

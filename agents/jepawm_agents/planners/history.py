@@ -13,14 +13,17 @@ from jepawm_agents.planners.elites import refuse_hopeless, spread
 
 
 class History:
-    """Elite costs of one iteration after the other."""
+    """Elite costs and evaluations of one iteration after the other."""
 
     def __init__(self) -> None:
         self._costs: list[Tensor] = []
+        self.evaluations = 0
+        """Spent on each episode so far."""
 
-    def add(self, elite_costs: Tensor) -> None:
-        """Note the elites' costs (E, K), cheapest first; K may differ between iterations."""
+    def add(self, elite_costs: Tensor, evaluations: int) -> None:
+        """Note the elites' costs (E, K), cheapest first, and what they took; K may differ between iterations."""
         self._costs.append(elite_costs)
+        self.evaluations += evaluations
 
     def trace(self, length: int) -> Trace:
         """Best, mean and deviation of every iteration, each (E, J), filled up with NaN to ``length``.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from jepawm_agents.planners.base import CostFunction, Noise, Plan
-from jepawm_agents.planners.budget import rounds, within
+from jepawm_agents.planners.budget import within
 from jepawm_agents.planners.cem import CEM, mix
 from jepawm_agents.planners.coloured_noise import coloured
 from jepawm_agents.planners.elites import gather_candidates, lowest, spread
@@ -68,20 +68,18 @@ class ICEM(CEM):
         previous: Plan | None = None,
     ) -> Plan:
         """Plan for a batch of episodes; see :class:`jepawm_agents.planners.base.Planner`."""
-        sizes = self.sizes
-        first = noise.normal(0, (batch, sizes[0], self.steps(horizon), action_dim))
+        first = self.first_draw(noise, batch, action_dim, horizon)
         mean = self.first_mean(first, previous)
         std = mean.new_full(mean.shape, self.init_std)
         elites, elite_costs = first[:, :0], first[:, :0, 0, 0]
-        history, spent = History(), 0
+        history = History()
 
-        for iteration, size in rounds(sizes, self.max_seconds, first.device):
+        for iteration, eps in self.draws(noise, first):
             # Sample around the mean in colour; guests take the first places.
-            eps = first if iteration == 0 else noise.normal(iteration, (batch, size, *first.shape[2:]))
             actions = mean[:, None] + std[:, None] * coloured(eps, self.noise_beta)
             if iteration == 0:
                 actions = self._with_previous_elites(actions, previous)
-            if iteration == len(sizes) - 1:
+            if iteration == self.trace_length - 1:
                 actions[:, -1] = mean
             actions = clip_to_bounds(actions, self.bounds)
 
@@ -94,11 +92,10 @@ class ICEM(CEM):
 
             mean = mix(elites.mean(dim=1), mean, self.momentum_mean)
             std = mix(spread(elites, dim=1), std, self.momentum_std)
-            history.add(elite_costs)
-            spent += size
+            history.add(elite_costs, eps.shape[1])
 
         best = elites[:, 0]
-        return Plan(best[:, : self.execution_horizon], best, history.trace(len(sizes)), spent, elites)
+        return self.answer_with(best, history, elites)
 
     def _with_previous_elites(self, actions: Tensor, previous: Plan | None) -> Tensor:
         """Candidates (E, N, H, A) whose first ones begin with what is left of the previous plan's elites."""

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from jepawm_agents.planners.base import CostFunction, Noise, Plan
-from jepawm_agents.planners.budget import rounds
 from jepawm_agents.planners.elites import gather_candidates, lowest
 from jepawm_agents.planners.history import History
 from jepawm_agents.planners.noise import AFTERWARDS
@@ -64,18 +63,16 @@ class MPPI(SearchSettings):
         previous: Plan | None = None,
     ) -> Plan:
         """Plan for a batch of episodes; see :class:`jepawm_agents.planners.base.Planner`."""
-        sizes = self.sizes
-        first = noise.normal(0, (batch, sizes[0], self.steps(horizon), action_dim))
+        first = self.first_draw(noise, batch, action_dim, horizon)
         mean = self.first_mean(first, previous)
         std = mean.new_full(mean.shape, self.init_std)
         elites, weights = first, first[:, :, 0, 0]
-        history, spent = History(), 0
+        history = History()
 
-        for iteration, size in rounds(sizes, self.max_seconds, first.device):
-            eps = first if iteration == 0 else noise.normal(iteration, (batch, size, *first.shape[2:]))
+        for _, eps in self.draws(noise, first):
             actions = clip_to_bounds(mean[:, None] + std[:, None] * eps, self.bounds)
 
-            elite_costs, index = lowest(cost(actions), self.elites_among(size))
+            elite_costs, index = lowest(cost(actions), self.elites_among(eps.shape[1]))
             elites = gather_candidates(actions, index)
 
             weights = torch.exp(self.temperature * (elite_costs[:, :1] - elite_costs)).to(elites)
@@ -83,12 +80,11 @@ class MPPI(SearchSettings):
             mean = _weighted_sum(weights, elites)
             if self.refit_std:
                 std = _weighted_sum(weights, (elites - mean[:, None]).square()).sqrt()
-            history.add(elite_costs)
-            spent += size
+            history.add(elite_costs, eps.shape[1])
 
         answer = mean if self.answer == "mean" else _draw(elites, weights, noise)
         answer = self._explore(answer, std, noise)
-        return Plan(answer[:, : self.execution_horizon], answer, history.trace(len(sizes)), spent)
+        return self.answer_with(answer, history)
 
     def _explore(self, answer: Tensor, std: Tensor, noise: Noise) -> Tensor:
         if self.exploration == 0:

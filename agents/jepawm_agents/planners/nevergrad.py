@@ -76,20 +76,17 @@ class Nevergrad(SearchSettings):
             _Search(self, mean, bits)
             for mean, bits in zip(self._first_means(like, previous), _bits(draws), strict=True)
         ]
-        history, spent = History(), 0
+        history = History()
 
         for _, size in rounds(self.sizes, self.max_seconds, like.device):
             asked = torch.from_numpy(np.stack([search.ask(size) for search in searches]))
             costs = cost(clip_to_bounds(asked.to(like), self.bounds))
             for search, told in zip(searches, costs.double().cpu().numpy(), strict=True):
                 search.tell(told)
-            history.add(lowest(costs, self.elites_among(size))[0])
-            spent += size
+            history.add(lowest(costs, self.elites_among(size))[0], size)
 
-        trace = history.trace(self.trace_length)
         answers = torch.from_numpy(np.stack([search.answer(self.answer) for search in searches])).to(like.device)
-        answers = clip_to_bounds(answers, self.bounds)
-        return Plan(answers[:, : self.execution_horizon], answers, trace, spent)
+        return self.answer_with(clip_to_bounds(answers, self.bounds), history)
 
     def _first_means(self, like: Tensor, previous: Plan | None) -> NDArray[np.float64]:
         return self.first_mean(like, previous).double().cpu().numpy()

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 
 from jepawm_agents.planners.base import CostFunction, Noise, Plan
-from jepawm_agents.planners.budget import rounds
 from jepawm_agents.planners.elites import gather_candidates, lowest
 from jepawm_agents.planners.history import History
 from jepawm_agents.planners.settings import SearchSettings, clip_to_bounds
@@ -32,14 +31,12 @@ class RandomShooting(SearchSettings):
         previous: Plan | None = None,
     ) -> Plan:
         """Plan for a batch of episodes; see :class:`jepawm_agents.planners.base.Planner`."""
-        sizes = self.sizes
-        first = noise.normal(0, (batch, sizes[0], self.steps(horizon), action_dim))
+        first = self.first_draw(noise, batch, action_dim, horizon)
         mean = self.first_mean(first, previous)
         elites, elite_costs = first[:, :0], first[:, :0, 0, 0]
-        history, spent = History(), 0
+        history = History()
 
-        for iteration, size in rounds(sizes, self.max_seconds, first.device):
-            eps = first if iteration == 0 else noise.normal(iteration, (batch, size, *first.shape[2:]))
+        for iteration, eps in self.draws(noise, first):
             actions = mean[:, None] + self.init_std * eps
             if iteration == 0 and self.warm_start and previous is not None:
                 actions[:, 0] = mean
@@ -49,8 +46,7 @@ class RandomShooting(SearchSettings):
             pool, pool_costs = torch.cat([elites, actions], dim=1), torch.cat([elite_costs.to(costs), costs], dim=1)
             elite_costs, index = lowest(pool_costs, min(self.elite_count, pool.shape[1]))
             elites = gather_candidates(pool, index)
-            history.add(elite_costs)
-            spent += size
+            history.add(elite_costs, eps.shape[1])
 
         best = elites[:, 0]
-        return Plan(best[:, : self.execution_horizon], best, history.trace(len(sizes)), spent)
+        return self.answer_with(best, history)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, ClassVar
 
 from torch import Tensor
 
 from jepawm_agents.errors import ConfigError
-from jepawm_agents.planners.base import Plan
-from jepawm_agents.planners.budget import within
+from jepawm_agents.planners.base import Noise, Plan
+from jepawm_agents.planners.budget import rounds, within
+from jepawm_agents.planners.history import History
 from jepawm_agents.planners.warm_start import shifted_mean
 from jepawm_agents.suggest import unknown
 
@@ -94,6 +95,21 @@ class SearchSettings:
     def elites_among(self, size: int) -> int:
         """Elites of an iteration: K, and in a partial iteration as large a share as in a whole one."""
         return max(1, self.elite_count * size // self.num_samples)
+
+    def first_draw(self, noise: Noise, batch: int, action_dim: int, horizon: int | None) -> Tensor:
+        """The normal numbers of the first iteration, (E, N, H, A)."""
+        return noise.normal(0, (batch, self.sizes[0], self.steps(horizon), action_dim))
+
+    def draws(self, noise: Noise, first: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Iterations and their normal numbers (E, N, H, A), ``first`` being the first; N may differ."""
+        episodes, _, *rest = first.shape
+        for iteration, size in rounds(self.sizes, self.max_seconds, first.device):
+            yield iteration, first if iteration == 0 else noise.normal(iteration, (episodes, size, *rest))
+
+    def answer_with(self, sequence: Tensor, history: History, elites: Tensor | None = None) -> Plan:
+        """The plan that ends a search with ``sequence`` (E, H, A)."""
+        trace = history.trace(self.trace_length)
+        return Plan(sequence[:, : self.execution_horizon], sequence, trace, history.evaluations, elites)
 
     def first_mean(self, like: Tensor, previous: Plan | None) -> Tensor:
         """Where the search starts, (E, H, A), for candidates shaped ``like`` (E, N, H, A)."""
