@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 
 class EnvError(Exception):
     """Base of this package's errors; the message says what, where and what to do."""
@@ -21,3 +23,13 @@ class InvalidOption(EnvError, ValueError):
 
 class DataError(EnvError):
     """A data set that is missing, damaged or of another format."""
+
+
+def choose(name: str, value: object, choices: Collection[str]) -> None:
+    """Refuse a value that is none of the choices.
+
+    Raises:
+        InvalidOption: naming the argument, its value and the choices.
+    """
+    if value not in choices:
+        raise InvalidOption(f"{name}={value!r} is not known; choose one of {', '.join(choices)}.")

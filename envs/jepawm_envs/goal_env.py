@@ -11,7 +11,7 @@ from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
 from jepawm_envs import factors as factor_values
-from jepawm_envs.errors import EnvError, InvalidAction, InvalidOption, InvalidState
+from jepawm_envs.errors import EnvError, InvalidAction, InvalidOption, InvalidState, choose
 from jepawm_envs.factors import Factor
 from jepawm_envs.lazy import Lazy, LazyDict
 from jepawm_envs.predicates import Predicate
@@ -89,10 +89,10 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
         terminate_on_success: bool = False,
         factors: factor_values.Request = None,
     ):
-        _choose("obs_type", obs_type, OBS_TYPES)
-        _choose("render_quality", render_quality, RENDER_QUALITIES)
+        choose("obs_type", obs_type, OBS_TYPES)
+        choose("render_quality", render_quality, RENDER_QUALITIES)
         if render_mode is not None:
-            _choose("render_mode", render_mode, RENDER_MODES)
+            choose("render_mode", render_mode, RENDER_MODES)
         if not isinstance(image_size, int | np.integer) or not 8 <= image_size <= 2048:
             raise InvalidOption(f"image_size={image_size!r} is not possible; choose a whole number from 8 to 2048.")
         self.obs_type, self.image_size = obs_type, int(image_size)
@@ -234,7 +234,7 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
         super().reset(seed=seed)
         given = dict(options or {})
         for key in given:
-            _choose("reset option", key, RESET_OPTIONS)
+            choose("reset option", key, RESET_OPTIONS)
         drawn = (seed if seed is not None else int(self.np_random.integers(MAX_SEED))) % (MAX_SEED + 1)
         init, self._goal = self._new_task(given, drawn)
         self._goal_image, self._copied, self._history = None, False, [init]
@@ -451,8 +451,3 @@ def read_numbers(given: Any, name: str, refusal: type[EnvError]) -> NDArray[np.f
 def _sparse(success: ArrayLike) -> NDArray[np.float64]:
     """0 on success and -1 otherwise."""
     return np.asarray(success, dtype=np.float64) - 1.0
-
-
-def _choose(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise InvalidOption(f"{name}={value!r} is not known; choose one of {', '.join(choices)}.")

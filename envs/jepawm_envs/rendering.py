@@ -37,7 +37,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from jepawm_envs.errors import EnvError, InvalidOption
+from jepawm_envs.errors import EnvError, InvalidOption, choose
 
 Quality = Literal["paper", "fast"]
 QUALITIES = ("paper", "fast")
@@ -209,8 +209,7 @@ class Camera:
     def __init__(
         self, model: Any, size: int, quality: Quality = "paper", *, view: Any = None, bottom_first: bool = False
     ):
-        if quality not in QUALITIES:
-            raise InvalidOption(f"render_quality={quality!r} is not known; choose one of {', '.join(QUALITIES)}.")
+        choose("render_quality", quality, QUALITIES)
         self.model, self.size = model, int(size)
         self.quality: Quality = quality
         self.view, self.bottom_first = view, bottom_first

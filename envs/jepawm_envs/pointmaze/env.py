@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
-from jepawm_envs.errors import InvalidOption, InvalidState
+from jepawm_envs.errors import InvalidState, choose
 from jepawm_envs.factors import Factor
 from jepawm_envs.goal_env import GoalEnv, State
 from jepawm_envs.pointmaze import controllers, drawing, paths, physics, sampler
@@ -128,12 +128,8 @@ class PointMazeEnv(GoalEnv):
     factors: ClassVar[tuple[Factor, ...]] = (*APPEARANCE, *PHYSICS)
 
     def __init__(self, *, maze: str = "umaze", start_velocity: Literal["random", "rest"] = "random", **settings: Any):
-        if maze not in MAZES:
-            raise InvalidOption(f"maze={maze!r} is not known; choose one of {', '.join(MAZES)}.")
-        if start_velocity not in START_VELOCITIES:
-            raise InvalidOption(
-                f"start_velocity={start_velocity!r} is not known; choose one of {', '.join(START_VELOCITIES)}."
-            )
+        choose("maze", maze, MAZES)
+        choose("start_velocity", start_velocity, START_VELOCITIES)
         self.maze, self.start_velocity = MAZES[maze], start_velocity
         low, high = (bound.tolist() for bound in self.maze.bounds)  # the ball sinks into walls a little
         self.state_bounds = (

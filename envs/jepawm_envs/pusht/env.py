@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
-from jepawm_envs.errors import InvalidOption, InvalidState
+from jepawm_envs.errors import InvalidState, choose
 from jepawm_envs.factors import Factor
 from jepawm_envs.goal_env import GoalEnv, State
 from jepawm_envs.predicates import Predicate
@@ -140,8 +140,7 @@ class PushTEnv(GoalEnv):
     )
 
     def __init__(self, *, shape: str = "T", **settings: Any):
-        if shape not in SHAPES:
-            raise InvalidOption(f"shape={shape!r} is not known; choose one of {', '.join(SHAPES)}.")
+        choose("shape", shape, SHAPES)
         self.shape = shape
         self._live: physics.Simulator | None = None
         self._spare: physics.Simulator | None = None

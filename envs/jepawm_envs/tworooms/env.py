@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
-from jepawm_envs.errors import InvalidOption, InvalidState
+from jepawm_envs.errors import InvalidOption, InvalidState, choose
 from jepawm_envs.factors import Factor
 from jepawm_envs.goal_env import MAX_SEED, GoalEnv, State, read_numbers
 from jepawm_envs.predicates import Predicate
@@ -113,8 +113,8 @@ class TwoRoomsEnv(GoalEnv):
         image_size: int | None = None,
         **settings: Any,
     ):
-        _choose("channels", channels, CHANNELS)
-        _choose("collisions", collisions, physics.COLLISIONS)
+        choose("channels", channels, CHANNELS)
+        choose("collisions", collisions, physics.COLLISIONS)
         if not isinstance(jitter, int | float) or not 0 <= jitter <= MAX_JITTER:
             raise InvalidOption(f"jitter={jitter!r} is not possible; choose 0 to {MAX_JITTER} pixels.")
         if jitter and collisions == "stop":
@@ -255,8 +255,3 @@ class TwoRoomsEnv(GoalEnv):
 
     def _in_layout(self, state: State, layout: NDArray[np.float64], name: str) -> State:
         return state if len(state) == 4 else super()._read_state(np.concatenate([state, layout]), name)
-
-
-def _choose(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise InvalidOption(f"{name}={value!r} is not known; choose one of {', '.join(choices)}.")

@@ -20,8 +20,6 @@ WALL_HALF_WIDTH = 1
 DOT_STD = 1.3
 WALL_X = (20, 44)  # utils.py:76, both ends included
 DOOR_Y = (10, 54)  # utils.py:77
-JITTER = 0.5
-"""Deviation of the published contacts, pixels (utils.py:259-314)."""
 
 
 def room_of(states: NDArray[np.floating]) -> Room:

@@ -80,7 +80,23 @@ class PushTReader(Reader):
         return Episode(pixels, frames, steps, source, {"shape": str(self._shapes[index])})
 
 
-class PointMazeReader(Reader):
+class _TensorReader(Reader):
+    """States and actions of all episodes as tensors, images as tensors too, one file an episode."""
+
+    def __init__(self, path: Path, image_size: int | None):
+        self.root, self._size = existing_folder(path), image_size
+        self._states = load_tensor(path / "states.pth", 3).astype(np.float64)
+        self._actions = load_tensor(path / "actions.pth", 3).astype(np.float64)
+
+    def __len__(self) -> int:
+        return len(self._actions)
+
+    def source(self, index: int) -> str:
+        """The file of its images."""
+        return str(self.root / "obses" / f"episode_{index:03d}.pth")
+
+
+class PointMazeReader(_TensorReader):
     """``point_maze``: states, actions and lengths as tensors, images (T, H, W, 3) one file an episode.
 
     Proprioception is the whole state: x, y and their velocities.
@@ -97,19 +113,10 @@ class PointMazeReader(Reader):
     env: ClassVar[str | None] = "JepaWM/PointMaze-v0"
 
     def __init__(self, path: Path, *, image_size: int | None = None):
-        self.root, self._size = existing_folder(path), image_size
-        self._states = load_tensor(path / "states.pth", 3).astype(np.float64)
-        self._actions = load_tensor(path / "actions.pth", 3).astype(np.float64)
+        super().__init__(path, image_size)
         lengths = path / "seq_lengths.pth"
         self._lengths = _lengths(load_tensor(lengths, 1).tolist(), lengths)
         _same_count(path, self._states, self._actions, self._lengths)
-
-    def __len__(self) -> int:
-        return len(self._lengths)
-
-    def source(self, index: int) -> str:
-        """The file of its images."""
-        return str(self.root / "obses" / f"episode_{index:03d}.pth")
 
     def read(self, index: int) -> Episode:
         """One episode, cut to its length."""
@@ -124,7 +131,7 @@ class PointMazeReader(Reader):
         return Episode(pixels, frames, steps, source)
 
 
-class WallReader(Reader):
+class WallReader(_TensorReader):
     """``wall_single``: episodes of one length, images (T, 3, H, W) one file an episode, where wall and door are.
 
     Proprioception is the whole state, x and y.
@@ -141,18 +148,9 @@ class WallReader(Reader):
     env: ClassVar[str | None] = "JepaWM/Wall-v0"
 
     def __init__(self, path: Path, *, image_size: int | None = None):
-        self.root, self._size = existing_folder(path), image_size
-        self._states = load_tensor(path / "states.pth", 3).astype(np.float64)
-        self._actions = load_tensor(path / "actions.pth", 3).astype(np.float64)
+        super().__init__(path, image_size)
         _same_count(path, self._states, self._actions)
         self._places = {name: _first_rows(path / f"{name}_locations.pth", len(self)) for name in ("door", "wall")}
-
-    def __len__(self) -> int:
-        return len(self._actions)
-
-    def source(self, index: int) -> str:
-        """The file of its images."""
-        return str(self.root / "obses" / f"episode_{index:03d}.pth")
 
     def read(self, index: int) -> Episode:
         """One episode."""
