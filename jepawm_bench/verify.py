@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
@@ -127,25 +126,18 @@ def verify(
     tasks = load_tasks(
         protocol, episodes=claims.spec.episodes, seed=claims.spec.seed, split=claims.spec.split or "test"
     )
+    world = make_world(claims.spec.env, protocol.env_settings)
     kept, notes = _check_card(claims)
     problems = [
         *kept,
         *_check_tasks(claims, tasks),
-        *_check_scores(claims, protocol.budget),
+        *_check_scores(claims, protocol.budget, world),
         *_check_summary(claims, tasks),
     ]
     verdicts: list[Verdict] = []
     if not problems:
         replayed = _suspects(claims, episodes)
-        env = gymnasium.make(
-            claims.spec.env,
-            obs_type="state",
-            render_mode=None,
-            max_episode_steps=protocol.budget,
-            disable_env_checker=True,
-            **protocol.env_settings,
-        )
-        verdicts = [_replay(env, claims, tasks[record.episode], record) for record in replayed]
+        verdicts = [_replay(world, claims, tasks[record.episode], record) for record in replayed]
         if replan:
             planned = _spread(claims.records, replan_episodes)
             verdicts += _plan_again(claims, tasks, planned, protocol, device)
@@ -190,8 +182,7 @@ def _check_tasks(claims: Claims, tasks: Sequence[Task]) -> Iterator[str]:
             yield f"Episode {record.episode}: seed, bin or states are not those of the task."
 
 
-def _check_scores(claims: Claims, budget: int) -> Iterator[str]:
-    env = make_world(claims.spec.env, find_protocol(claims.spec.protocol, claims.spec.env).env_settings)
+def _check_scores(claims: Claims, budget: int, env: Any) -> Iterator[str]:
     for record in claims.records:
         trace, name = claims.traces[record.episode], f"Episode {record.episode}"
         states, actions = trace["states"], trace["actions"]
@@ -258,7 +249,7 @@ def _replay(env: Any, claims: Claims, task: Task, record: EpisodeRecord) -> Verd
     if np.array_equal(states, trace["states"]) and rollout.reward == record.return_:
         return Verdict(record.episode, "replayed", EXACT)
     agree = np.allclose(states, trace["states"], rtol=0, atol=TOLERANCE)
-    now = {**_scores(env.unwrapped, states, record.goal_state), "return_": rollout.reward}
+    now = {**_scores(env, states, record.goal_state), "return_": rollout.reward}
     same = agree and all(_agrees(value, getattr(record, field)) for field, value in now.items())
     return Verdict(record.episode, "replayed", SAME_OUTCOME if same else DIFFERENT)
 
