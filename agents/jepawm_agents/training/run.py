@@ -1,28 +1,20 @@
-"""``jepawm-bench train``: data, encoder, predictor, one file of weights."""
+"""``jepawm-bench train``: a recipe, an output folder that belongs to it, and the training of the recipe's kind."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load_file, save_file
-
-from jepawm_agents.errors import AgentError, ConfigError, WeightsError
-from jepawm_agents.training.data import Episodes
-from jepawm_agents.training.encoder import EncoderTraining, encode_all
-from jepawm_agents.training.loop import LoopSettings, Progress, run_loop
-from jepawm_agents.training.predictor import PredictorTraining
+from jepawm_agents.errors import AgentError, ConfigError
+from jepawm_agents.suggest import unknown
+from jepawm_agents.training.loop import Progress
 from jepawm_agents.training.recipes import load_recipe
-from jepawm_agents.world_models.compact_encoder import CompactEncoder
-from jepawm_agents.world_models.jepa import JEPAWorldModel
-from jepawm_agents.world_models.reference import load_strictly
-from jepawm_agents.world_models.weights import build, build_encoder, save_world_model
-from jepawm_envs.data import EpisodeStore, collect
 
-STANDARDISE_FRAMES = 8192
+KINDS = {"world_model": "jepawm_agents.training.world_model"}
+"""Module of every kind of recipe; each has ``check(plan)`` and ``train(plan, out=, resume=, progress=) -> Path``."""
 
 
 def main(recipe: str, *, settings: Mapping[str, Any], out: Path, resume: bool, progress: Progress) -> Path:
@@ -42,47 +34,13 @@ def main(recipe: str, *, settings: Mapping[str, Any], out: Path, resume: bool, p
         AgentError: for unknown settings, or an ``out`` that holds another training.
     """
     plan = load_recipe(recipe, settings)
-    _check(plan)
+    if plan["kind"] not in KINDS:
+        raise ConfigError(unknown("kind of recipe", plan["kind"], KINDS))
+    kind = import_module(KINDS[plan["kind"]])
+    kind.check(plan)
     out.mkdir(parents=True, exist_ok=True)
     _claim(out, plan, resume)
-    episodes = _data(plan, out, progress)
-    encoder = _encoder(plan, episodes, out, resume, progress)
-    model = _world_model(plan, encoder, episodes)
-    training = PredictorTraining(model, episodes, plan["train"])
-    figures = run_loop(
-        "predictor",
-        model.predictor,
-        _loop(plan["train"]),
-        training.loss_of_step,
-        training.validate,
-        out=out,
-        identity=plan,
-        resume=resume,
-        progress=progress,
-    )
-    path = out / "model.safetensors"
-    notes = {"recipe": plan, "data_sha256": episodes.sha256, "validation": figures}
-    save_world_model(model.eval(), path, notes=notes)
-    return path
-
-
-def _check(plan: Mapping[str, Any]) -> None:
-    """Refuse settings that cannot be trained.
-
-    Raises:
-        ConfigError: naming them.
-    """
-    data, encoder, train = plan["data"], plan["encoder"], plan["train"]
-    if data["image_size"] != encoder["model"]["image_size"]:
-        raise ConfigError(
-            f"data.image_size={data['image_size']} and encoder.model.image_size={encoder['model']['image_size']} "
-            "must be equal: the encoder reads the stored images."
-        )
-    counts = {"data.episodes": data["episodes"] - 1, "data.steps": data["steps"], "train.steps": train["steps"]}
-    counts |= {"encoder.steps": encoder["steps"], "train.batch_size": train["batch_size"]}
-    for name, value in counts.items():
-        if value < 1:
-            raise ConfigError(f"{name} is too small; train on at least two episodes, one step and batches of one.")
+    return kind.train(plan, out=out, resume=resume, progress=progress)
 
 
 def _claim(out: Path, plan: Mapping[str, Any], resume: bool) -> None:
@@ -94,86 +52,3 @@ def _claim(out: Path, plan: Mapping[str, Any], resume: bool) -> None:
         if note.read_text() != text:
             raise AgentError(f"{out} holds a training with other settings; choose another --out.")
     note.write_text(text)
-
-
-def _data(plan: Mapping[str, Any], out: Path, progress: Progress) -> Episodes:
-    data = plan["data"]
-    path = Path(data["path"]) if data["path"] else out / "data.h5"
-    if not data["path"]:
-        collect(
-            data["env"],
-            path,
-            episodes=data["episodes"],
-            steps=data["steps"],
-            seed=data["seed"],
-            image_size=data["image_size"],
-            progress=lambda done, total: progress("data", done, total, {}),
-        )
-    store = EpisodeStore(path)
-    episodes = Episodes.load(store, data["validation_share"])
-    store.close()
-    return episodes
-
-
-def _encoder(
-    plan: Mapping[str, Any], episodes: Episodes, out: Path, resume: bool, progress: Progress
-) -> CompactEncoder:
-    settings = plan["encoder"]
-    if settings["weights"]:
-        given = build_encoder(settings["model"])
-        load_strictly(given, _read(Path(settings["weights"])))
-        return given.eval()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings["seed"])
-        encoder = build_encoder(settings["model"])
-        training = EncoderTraining(encoder, episodes, settings)
-    run_loop(
-        "encoder",
-        training,
-        LoopSettings(
-            steps=settings["steps"],
-            learning_rate=settings["learning_rate"],
-            weight_decay=settings["weight_decay"],
-            validate_every=max(1, settings["steps"] // 5),
-            checkpoint_every=100,
-        ),
-        training.loss_of_step,
-        training.validate,
-        out=out,
-        identity={key: plan[key] for key in ("data", "encoder")},
-        resume=resume,
-        progress=progress,
-    )
-    encoder.eval()
-    frames = episodes.pixels[episodes.train].flatten(0, 1)
-    encoder.standardise(encode_all(encoder, frames[:: max(1, len(frames) // STANDARDISE_FRAMES)]))
-    save_file({key: value.contiguous() for key, value in encoder.state_dict().items()}, out / "encoder.safetensors")
-    return encoder
-
-
-def _world_model(plan: Mapping[str, Any], encoder: CompactEncoder, episodes: Episodes) -> JEPAWorldModel:
-    config = {
-        "encoder": plan["encoder"]["model"],
-        "predictor": plan["model"]["predictor"],
-        "action_dim": episodes.actions.shape[-1],
-        "proprio_dim": episodes.proprio.shape[-1],
-        "frameskip": plan["model"]["frameskip"],
-        "window": plan["model"]["window"],
-    }
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(plan["train"]["seed"])
-        model = build(config)
-    model.encoder.load_state_dict(encoder.state_dict())
-    return model.train()
-
-
-def _loop(settings: Mapping[str, Any]) -> LoopSettings:
-    names = LoopSettings.__dataclass_fields__
-    return LoopSettings(**{name: settings[name] for name in names})
-
-
-def _read(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        return load_file(path)
-    except Exception as problem:  # missing, truncated, not safetensors: one sentence for all
-        raise WeightsError(f"The encoder weights {path} cannot be read ({problem}).") from None

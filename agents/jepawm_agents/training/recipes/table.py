@@ -42,7 +42,22 @@ def load_recipe(name: str, changes: Mapping[str, Any] | None = None) -> dict[str
 def _all() -> dict[str, dict[str, Any]]:
     folder = files("jepawm_agents.training.recipes")
     found = [tomllib.loads(file.read_text()) for file in folder.iterdir() if file.name.endswith(".toml")]
-    return {recipe["name"]: recipe for recipe in sorted(found, key=lambda recipe: recipe["name"])}
+    return {recipe["name"]: _completed(recipe) for recipe in sorted(found, key=lambda recipe: recipe["name"])}
+
+
+def _completed(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The recipe with what it leaves open taken from ``defaults/<kind>.toml``."""
+    kind = recipe.setdefault("kind", "world_model")
+    file = files("jepawm_agents.training.recipes") / "defaults" / f"{kind}.toml"
+    return _overlaid(tomllib.loads(file.read_text()), recipe)
+
+
+def _overlaid(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """``above`` over ``below``, table by table."""
+    for key, value in above.items():
+        old = below.get(key)
+        below[key] = _overlaid(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+    return below
 
 
 def _change(table: dict[str, Any], changes: Mapping[str, Any], prefix: str) -> None:
