@@ -20,7 +20,7 @@ class Episodes:
     pixels: Tensor
     """(episodes, T + 1, H, W, 3) uint8."""
     actions: Tensor
-    """(episodes, T, A) float32, environment units."""
+    """(episodes, T, A) float32, environment units; the ``frameskip`` actions between two frames side by side."""
     proprio: Tensor
     """(episodes, T + 1, Q) float32."""
     train: np.ndarray
@@ -28,6 +28,13 @@ class Episodes:
     validation: np.ndarray
     """Indices of validation episodes."""
     sha256: str
+    frameskip: int = 1
+    """Environment steps between two frames."""
+
+    @property
+    def primitive_actions(self) -> Tensor:
+        """(episodes, T * frameskip, A) float32, environment units."""
+        return self.actions.unflatten(-1, (self.frameskip, -1)).flatten(1, 2)
 
     @classmethod
     def load(cls, store: EpisodeStore, validation_share: float) -> Episodes:
@@ -42,6 +49,7 @@ class Episodes:
             train=np.sort(order[held_out:]),
             validation=np.sort(order[:held_out]),
             sha256=store.sha256(),
+            frameskip=store.meta.get("frameskip", 1),
         )
 
 
@@ -52,10 +60,11 @@ class Windows:
     visual: Tensor
     """(episodes, T + 1, P, D) latents of every frame."""
     actions: Tensor
-    """(episodes, T, A) normalised primitive actions."""
+    """(episodes, T, A) normalised actions between neighbouring frames."""
     proprio: Tensor
     """(episodes, T + 1, Q) normalised."""
     frameskip: int
+    """Stored frames a model step takes."""
 
     def draw(
         self, random: np.random.Generator, episodes: np.ndarray, batch: int, frames: int
@@ -63,7 +72,7 @@ class Windows:
         """Draw random windows.
 
         Returns:
-            Latents (B, frames, P, D), actions (B, frames - 1, frameskip * A) with primitive actions side by
+            Latents (B, frames, P, D), actions (B, frames - 1, frameskip * A) with actions side by
             side, and proprioception (B, frames, Q).
         """
         span = (frames - 1) * self.frameskip

@@ -30,12 +30,13 @@ class PredictorTraining:
     def __init__(self, model: JEPAWorldModel, episodes: Episodes, settings: Mapping[str, Any]):
         self.model, self.episodes, self.settings = model, episodes, settings
         normaliser = model.normaliser
-        normaliser.fit(episodes.actions[episodes.train], episodes.proprio[episodes.train])
+        normaliser.fit(episodes.primitive_actions[episodes.train], episodes.proprio[episodes.train])
+        primitive = episodes.actions.unflatten(-1, (episodes.frameskip, -1))
         self.windows = Windows(
             visual=encode_all(model.encoder, episodes.pixels.flatten(0, 1)).unflatten(0, episodes.pixels.shape[:2]),
-            actions=normaliser.actions(episodes.actions),
+            actions=normaliser.actions(primitive).flatten(-2),
             proprio=normaliser.proprio(episodes.proprio),
-            frameskip=model.config["frameskip"],
+            frameskip=model.config["frameskip"] // episodes.frameskip,
         )
 
     def loss_of_step(self, step: int) -> Tensor:

@@ -59,6 +59,11 @@ def check(plan: Mapping[str, Any]) -> None:
             f"data.image_size={data['image_size']} and encoder.model.image_size={encoder['model']['image_size']} "
             "must be equal: the encoder reads the stored images."
         )
+    if plan["model"]["frameskip"] % data["frameskip"]:
+        raise ConfigError(
+            f"model.frameskip={plan['model']['frameskip']} must be a multiple of data.frameskip={data['frameskip']}: "
+            "the model's steps begin at stored frames."
+        )
     counts = {"data.episodes": data["episodes"] - 1, "data.steps": data["steps"], "train.steps": train["steps"]}
     counts |= {"encoder.steps": encoder["steps"], "train.batch_size": train["batch_size"]}
     for name, value in counts.items():
@@ -77,6 +82,7 @@ def _data(plan: Mapping[str, Any], out: Path, progress: Progress) -> Episodes:
             steps=data["steps"],
             seed=data["seed"],
             image_size=data["image_size"],
+            frameskip=data["frameskip"],
             progress=lambda done, total: progress("data", done, total, {}),
         )
     store = EpisodeStore(path)
@@ -125,7 +131,7 @@ def _world_model(plan: Mapping[str, Any], encoder: CompactEncoder, episodes: Epi
     config = {
         "encoder": plan["encoder"]["model"],
         "predictor": plan["model"]["predictor"],
-        "action_dim": episodes.actions.shape[-1],
+        "action_dim": episodes.primitive_actions.shape[-1],
         "proprio_dim": episodes.proprio.shape[-1],
         "frameskip": plan["model"]["frameskip"],
         "window": plan["model"]["window"],
