@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from jepawm_agents.agent import JEPAWMAgent
+from jepawm_agents.checkpoints.encoder import AUTO, RANDOM
 from jepawm_agents.checkpoints.published import SETTINGS, load_published
 from jepawm_agents.control import Control
 from jepawm_agents.errors import ConfigError
@@ -51,7 +52,7 @@ def load_agent(name: str, weights: str | Path | None = None, device: str = "cpu"
 def world_model_agent(request: AgentRequest) -> JEPAWMAgent:
     """Factory of the cards whose agent is a world model with a planner."""
     settings = dict(request.settings)
-    load = _published(request, settings) if "checkpoint" in settings else _trained_here(request, settings)
+    load = _published(request, settings) if _is_published(request, settings) else _trained_here(request, settings)
     planner, objective, control = _planner(settings), _objective(settings), _control(settings)
     inference = _inference(settings)
     _refuse_rest(settings, ("planner", "objective", "control", "inference"))
@@ -69,6 +70,11 @@ def world_model_agent(request: AgentRequest) -> JEPAWMAgent:
     )
 
 
+def _is_published(request: AgentRequest, settings: Mapping[str, Any]) -> bool:
+    """Whether the variant is a published checkpoint and no file that ``jepawm-bench train`` wrote takes its place."""
+    return "checkpoint" in settings and not str(request.weights).endswith(".safetensors")
+
+
 def _trained_here(request: AgentRequest, settings: dict[str, Any]) -> Callable[[], tuple[JEPAWorldModel, Any]]:
     """Loads the weights that come with the package, or others of that kind; takes its part of the settings."""
     shipped = settings.pop("weights", None)
@@ -76,18 +82,39 @@ def _trained_here(request: AgentRequest, settings: dict[str, Any]) -> Callable[[
         raise ConfigError(f"Agent {request.card.name!r} comes without weights; name a file with --weights.")
     path = _shipped(shipped) if request.weights is None else Path(request.weights)
     settings.pop("recipe", None)
+    encoder_weights = _encoder_weights(settings)
+    for key in SETTINGS:  # of a published checkpoint in whose place the file is used; it says all of that itself
+        settings.pop(key, None)
 
     def load() -> tuple[JEPAWorldModel, Any]:
-        model = load_world_model(path)
+        model = load_world_model(path, encoder_weights)
         return model, {
             "weights": path.name,
             "weights_sha256": sha256(path),
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "precision": "float32",
             "torch": torch.__version__,
+            **_encoder_record(model),
         }
 
     return load
+
+
+def _encoder_weights(settings: Mapping[str, Any]) -> str | None:
+    """The file of ``encoder.weights``, for a model that does not hold its encoder."""
+    named = settings.get("encoder", {}).get("weights", AUTO)
+    return None if named == AUTO else str(named)
+
+
+def _encoder_record(model: JEPAWorldModel) -> dict[str, Any]:
+    """For the record of a run, of an encoder that the model's file does not hold."""
+    source = model.encoder_source
+    if not source:
+        return {}
+    record = {"encoder": source["file"], "encoder_sha256": source["sha256"]}
+    if source["file"] == RANDOM:
+        record["unranked"] = "The image encoder has random weights; the agent was trained to try things out."
+    return record
 
 
 def _published(request: AgentRequest, settings: dict[str, Any]) -> Callable[[], tuple[JEPAWorldModel, Any]]:

@@ -9,12 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jepawm_agents.training.data import Episodes, Windows, step_generator
-from jepawm_agents.training.encoder import encode_all
+from jepawm_agents.training.ahead import Ahead
+from jepawm_agents.training.data import ByFrame, Episodes, Windows, step_generator
 from jepawm_agents.training.losses import world_model_loss
 from jepawm_agents.world_models.jepa import JEPAWorldModel
 
-VALIDATION_WINDOWS = 512
 VALIDATION_HORIZON = 6
 
 
@@ -22,35 +21,57 @@ class PredictorTraining:
     """A world model whose predictor is trained, its data and its loss.
 
     Args:
-        model: encoder (frozen), predictor and constants; the constants are fitted here.
+        model: encoder (frozen), predictor and constants.
         episodes: data.
         settings: table ``train`` of a recipe.
+        visual: latents of all frames.
+        fit: take the constants from the training episodes; else they stay as they are.
+        loaders: threads that make the next batches, where latents are not in memory.
     """
 
-    def __init__(self, model: JEPAWorldModel, episodes: Episodes, settings: Mapping[str, Any]):
+    def __init__(
+        self,
+        model: JEPAWorldModel,
+        episodes: Episodes,
+        settings: Mapping[str, Any],
+        visual: ByFrame,
+        *,
+        fit: bool = True,
+        loaders: int = 1,
+    ):
         self.model, self.episodes, self.settings = model, episodes, settings
         normaliser = model.normaliser
-        normaliser.fit(episodes.primitive_actions[episodes.train], episodes.proprio[episodes.train])
+        if fit:
+            normaliser.fit(episodes.real_actions(episodes.train), episodes.real_proprio(episodes.train))
         primitive = episodes.actions.unflatten(-1, (episodes.frameskip, -1))
         self.windows = Windows(
-            visual=encode_all(model.encoder, episodes.pixels.flatten(0, 1)).unflatten(0, episodes.pixels.shape[:2]),
+            visual=visual,
             actions=normaliser.actions(primitive).flatten(-2),
             proprio=normaliser.proprio(episodes.proprio),
             frameskip=model.config["frameskip"] // episodes.frameskip,
+            lengths=episodes.lengths,
         )
+        in_memory = isinstance(visual, Tensor)
+        self._batch = self._draw if in_memory else Ahead(self._draw, threads=loaders, stop=settings["steps"])
+
+    def _draw(self, step: int) -> tuple[Tensor, Tensor, Tensor, int]:
+        """The windows of step k, and where imagining begins."""
+        random = step_generator(self.settings["seed"], "predictor", step)
+        frames, rollout_steps = self.settings["frames"], self.settings["rollout_steps"]
+        windows = self.windows.draw(random, self.episodes.train, self.settings["batch_size"], frames)
+        return *windows, int(random.integers(0, max(1, frames - rollout_steps)))
 
     def loss_of_step(self, step: int) -> Tensor:
         """The loss on the windows of step k."""
-        random = step_generator(self.settings["seed"], "predictor", step)
-        frames, rollout_steps = self.settings["frames"], self.settings["rollout_steps"]
-        visual, action, proprio = self.windows.draw(random, self.episodes.train, self.settings["batch_size"], frames)
+        visual, action, proprio, cut = self._batch(step)
+        visual = self.model.predictor.normalise(visual)
         return world_model_loss(
             self.model.predictor,
             visual,
             action,
             proprio if self.model.predictor.proprio_encoder is not None else None,
-            rollout_steps=rollout_steps,
-            cut=int(random.integers(0, max(1, frames - rollout_steps))),
+            rollout_steps=self.settings["rollout_steps"],
+            cut=cut,
             window=self.settings["window"],
             stop_gradient=self.settings["stop_gradient"],
         )
@@ -63,8 +84,10 @@ class PredictorTraining:
         """
         model = self.model.eval()
         random = np.random.default_rng(0)
-        horizon = min(VALIDATION_HORIZON, self.windows.actions.shape[1] // self.windows.frameskip)
-        visual, action, proprio = self.windows.draw(random, self.episodes.validation, VALIDATION_WINDOWS, horizon + 1)
+        held_out, count = self.episodes.validation, self.settings["validation_windows"]
+        horizon = min(VALIDATION_HORIZON, self.windows.horizon(held_out))
+        visual, action, proprio = self.windows.draw(random, held_out, count, horizon + 1)
+        visual = model.predictor.normalise(visual)
         felt = proprio[:, 0] if model.predictor.proprio_encoder is not None else None
 
         def error(actions: Tensor) -> Tensor:
