@@ -52,6 +52,28 @@ def world_model_agent(request: AgentRequest) -> JEPAWMAgent:
     """Factory of the cards whose agent is a world model with a planner."""
     settings = dict(request.settings)
     load = _published(request, settings) if "checkpoint" in settings else _trained_here(request, settings)
+    return _assembled(load, settings, request.device)
+
+
+def agent_in_memory(model: JEPAWorldModel, settings: Mapping[str, Any], device: str | torch.device) -> JEPAWMAgent:
+    """An agent around a world model that is at hand.
+
+    Args:
+        model: the agent puts it into evaluation mode, freezes and moves it.
+        settings: of a card's variant; what says where weights come from has no meaning here.
+        device: where to plan.
+
+    Raises:
+        ConfigError: for settings that are unknown or do not fit.
+    """
+    rest = {key: value for key, value in settings.items() if key not in (*SETTINGS, "weights", "recipe")}
+    return _assembled(lambda: (model, {}), rest, str(device))
+
+
+def _assembled(
+    load: Callable[[], tuple[JEPAWorldModel, Any]], settings: dict[str, Any], device: str
+) -> JEPAWMAgent:
+    """The agent of a world model, loaded when all settings are known to fit."""
     planner, objective, control = _planner(settings), _objective(settings), _control(settings)
     inference = _inference(settings)
     _refuse_rest(settings, ("planner", "objective", "control", "inference"))
@@ -62,7 +84,7 @@ def world_model_agent(request: AgentRequest) -> JEPAWMAgent:
         planner,
         objective,
         Preprocessing(model.encoder.image_size, model.config["frameskip"]),
-        device=_device(request.device),
+        device=_device(device),
         provenance=provenance,
         control=control,
         inference=inference,

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from jepawm_agents.training.distributed import WHOLE, Share
 from jepawm_envs.data import EpisodeStore
 
 SPLIT_SEED = 234  # data seed of the published configurations
@@ -67,9 +68,9 @@ class Windows:
     """Stored frames a model step takes."""
 
     def draw(
-        self, random: np.random.Generator, episodes: np.ndarray, batch: int, frames: int
+        self, random: np.random.Generator, episodes: np.ndarray, batch: int, frames: int, share: Share = WHOLE
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw random windows.
+        """Draw random windows; of a share of the batch, the rest is drawn too, but not read.
 
         Returns:
             Latents (B, frames, P, D), actions (B, frames - 1, frameskip * A) with actions side by
@@ -80,8 +81,9 @@ class Windows:
             raise ValueError(
                 f"Windows of {frames} frames need episodes of {span} steps; these have {self.actions.shape[1]}."
             )
-        episode = torch.from_numpy(random.choice(episodes, size=batch))[:, None]
-        start = torch.from_numpy(random.integers(0, self.actions.shape[1] - span + 1, size=batch))[:, None]
+        own = share.of(batch)
+        episode = torch.from_numpy(random.choice(episodes, size=batch))[own, None]
+        start = torch.from_numpy(random.integers(0, self.actions.shape[1] - span + 1, size=batch))[own, None]
         frame = start + self.frameskip * torch.arange(frames)
         action = self.actions[episode, start + torch.arange(span)]
         return (

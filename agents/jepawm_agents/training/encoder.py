@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from jepawm_agents.training.alarms import effective_rank as effective_rank
+from jepawm_agents.training.alarms import encoder_alarms, sound, spread
 from jepawm_agents.training.data import Episodes, step_generator
 from jepawm_agents.training.losses import covariance, variance
 from jepawm_agents.world_models.compact_encoder import CompactEncoder
@@ -26,10 +28,14 @@ class EncoderTraining(nn.Module):
         encoder: to be trained.
         episodes: data.
         settings: table ``encoder`` of a recipe.
+        alarms: whether validation looks for signs of collapse.
     """
 
-    def __init__(self, encoder: CompactEncoder, episodes: Episodes, settings: Mapping[str, Any]):
+    def __init__(
+        self, encoder: CompactEncoder, episodes: Episodes, settings: Mapping[str, Any], *, alarms: bool = False
+    ):
         super().__init__()
+        self.alarms = alarms
         self.encoder, self.episodes, self.settings = encoder, episodes, settings
         features = encoder.latent_dim * encoder.grid_size**2
         actions = episodes.actions.shape[-1]
@@ -47,9 +53,10 @@ class EncoderTraining(nn.Module):
 
     def terms(self, episode: Tensor, time: Tensor) -> dict[str, Tensor]:
         """The four terms for frames ``time`` and ``time + 1`` of ``episode``, by name."""
-        pixels = self.episodes.pixels
-        now, after = self.encoder(torch.cat([pixels[episode, time], pixels[episode, time + 1]])).flatten(1).chunk(2)
-        action = self.episodes.actions[episode, time] / self.action_std
+        pixels, device = self.episodes.pixels, device_of(self.encoder)
+        both = torch.cat([pixels[episode, time], pixels[episode, time + 1]]).to(device)
+        now, after = self.encoder(both).flatten(1).chunk(2)
+        action = (self.episodes.actions[episode, time] / self.action_std).to(device)
         return {
             "similarity": F.mse_loss(now, after),
             "variance": (variance(now) + variance(after)) / 2,
@@ -68,10 +75,13 @@ class EncoderTraining(nn.Module):
         halves = [self._frames(random, half) for half in np.array_split(self.episodes.validation, 2) if len(half)]
         self.encoder.train()
         z = torch.cat([latents for latents, _ in halves])
-        figures["effective_rank"] = effective_rank(z)
-        figures["smallest_std"] = float(z.std(dim=0).min())
+        found = spread(z)
+        figures["effective_rank"] = found.rank
+        figures["smallest_std"] = float(found.std.min())
         if len(halves) == 2:
             figures["probe_rmse"] = _probe(*halves)
+        if self.alarms:
+            figures["alarm"] = sound("encoder", encoder_alarms(found))
         return figures
 
     def _frames(self, random: np.random.Generator, episodes: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -84,15 +94,14 @@ class EncoderTraining(nn.Module):
 
 @torch.no_grad()
 def encode_all(encoder: nn.Module, pixels: Tensor) -> Tensor:
-    """Latents (B, P, D) of many images (B, H, W, 3), a batch at a time."""
-    return torch.cat([encoder(part) for part in pixels.split(ENCODE_BATCH)])
+    """Latents (B, P, D) of many images (B, H, W, 3), a batch at a time, on the device of the images."""
+    device = device_of(encoder)
+    return torch.cat([encoder(part.to(device)).to(pixels.device) for part in pixels.split(ENCODE_BATCH)])
 
 
-def effective_rank(z: Tensor) -> float:
-    """Exponential of the entropy of the covariance spectrum of (B, F) (Roy and Vetterli, 2007)."""
-    spectrum = torch.linalg.eigvalsh(torch.cov(z.double().T)).clamp_min(1e-12)
-    share = spectrum / spectrum.sum()
-    return float(torch.exp(-(share * share.log()).sum()))
+def device_of(module: nn.Module) -> torch.device:
+    """Where a module's weights are."""
+    return next(module.parameters()).device
 
 
 def _probe(fitted: tuple[Tensor, Tensor], read: tuple[Tensor, Tensor]) -> float:

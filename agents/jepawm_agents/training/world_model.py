@@ -11,9 +11,13 @@ from safetensors.torch import load_file, save_file
 
 from jepawm_agents.errors import ConfigError, WeightsError
 from jepawm_agents.training.data import Episodes
+from jepawm_agents.training.distributed import Ranks, choose_device, first_goes_first
 from jepawm_agents.training.encoder import EncoderTraining, encode_all
+from jepawm_agents.training.loggers import check_logs, make_logs
 from jepawm_agents.training.loop import LoopSettings, Progress, run_loop
+from jepawm_agents.training.planning_evaluation import PlanningEvaluation, planning_task
 from jepawm_agents.training.predictor import PredictorTraining
+from jepawm_agents.training.train_settings import check_training
 from jepawm_agents.world_models.compact_encoder import CompactEncoder
 from jepawm_agents.world_models.jepa import JEPAWorldModel
 from jepawm_agents.world_models.reference import load_strictly
@@ -26,24 +30,32 @@ STANDARDISE_FRAMES = 8192
 def train(plan: Mapping[str, Any], *, out: Path, resume: bool, progress: Progress) -> Path:
     """Train what a recipe of kind ``world_model`` describes; see :func:`jepawm_agents.training.run.main`."""
     check(plan)
-    episodes = _data(plan, out, progress)
-    encoder = _encoder(plan, episodes, out, resume, progress)
-    model = _world_model(plan, encoder, episodes)
+    with first_goes_first() as ranks:
+        episodes = _data(plan, out, progress)
+        encoder = _encoder(plan, episodes, out, resume or not ranks.first, progress)
+    model, device = _world_model(plan, encoder, episodes), choose_device(plan["train"]["device"])
+    model.encoder.to(device)
     training = PredictorTraining(model, episodes, plan["train"])
+    model.to(device)
     figures = run_loop(
         "predictor",
         model.predictor,
-        _loop(plan["train"]),
+        LoopSettings.of(plan["train"], steps=training.steps),
         training.loss_of_step,
         training.validate,
         out=out,
         identity=plan,
         resume=resume,
         progress=progress,
+        splits=True,
+        evaluate=PlanningEvaluation(model, plan),
+        evaluate_every=plan["evaluate"]["every"],
+        logs=make_logs(plan["log"], "predictor", out, plan),
     )
     path = out / "model.safetensors"
     notes = {"recipe": plan, "data_sha256": episodes.sha256, "validation": figures}
-    save_world_model(model.eval(), path, notes=notes)
+    if Ranks.current().first:
+        save_world_model(model.cpu().eval(), path, notes=notes)
     return path
 
 
@@ -64,11 +76,14 @@ def check(plan: Mapping[str, Any]) -> None:
             f"model.frameskip={plan['model']['frameskip']} must be a multiple of data.frameskip={data['frameskip']}: "
             "the model's steps begin at stored frames."
         )
-    counts = {"data.episodes": data["episodes"] - 1, "data.steps": data["steps"], "train.steps": train["steps"]}
-    counts |= {"encoder.steps": encoder["steps"], "train.batch_size": train["batch_size"]}
+    counts = {"data.episodes": data["episodes"] - 1, "data.steps": data["steps"], "encoder.steps": encoder["steps"]}
     for name, value in counts.items():
         if value < 1:
             raise ConfigError(f"{name} is too small; train on at least two episodes, one step and batches of one.")
+    check_training(train)
+    check_logs(plan["log"])
+    if plan["evaluate"]["every"] > 0:
+        planning_task(plan)
 
 
 def _data(plan: Mapping[str, Any], out: Path, progress: Progress) -> Episodes:
@@ -102,7 +117,8 @@ def _encoder(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings["seed"])
         encoder = build_encoder(settings["model"])
-        training = EncoderTraining(encoder, episodes, settings)
+        training = EncoderTraining(encoder, episodes, settings, alarms=plan["train"]["alarms"])
+    training.to(choose_device(plan["train"]["device"]))
     run_loop(
         "encoder",
         training,
@@ -119,11 +135,13 @@ def _encoder(
         identity={key: plan[key] for key in ("data", "encoder")},
         resume=resume,
         progress=progress,
+        logs=make_logs(plan["log"], "encoder", out, plan),
     )
-    encoder.eval()
+    encoder.cpu().eval()
     frames = episodes.pixels[episodes.train].flatten(0, 1)
     encoder.standardise(encode_all(encoder, frames[:: max(1, len(frames) // STANDARDISE_FRAMES)]))
-    save_file({key: value.contiguous() for key, value in encoder.state_dict().items()}, out / "encoder.safetensors")
+    if Ranks.current().first:
+        save_file({key: value.contiguous() for key, value in encoder.state_dict().items()}, out / "encoder.safetensors")
     return encoder
 
 
@@ -141,11 +159,6 @@ def _world_model(plan: Mapping[str, Any], encoder: CompactEncoder, episodes: Epi
         model = build(config)
     model.encoder.load_state_dict(encoder.state_dict())
     return model.train()
-
-
-def _loop(settings: Mapping[str, Any]) -> LoopSettings:
-    names = LoopSettings.__dataclass_fields__
-    return LoopSettings(**{name: settings[name] for name in names})
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:

@@ -61,6 +61,9 @@ def _overlaid(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _change(table: dict[str, Any], changes: Mapping[str, Any], prefix: str) -> None:
+    if not table:  # an empty table takes what others define, such as an agent's card
+        table.update(copy.deepcopy(dict(changes)))
+        return
     for key, value in changes.items():
         if key not in table:
             raise ConfigError(unknown("recipe setting", prefix + key, [prefix + name for name in table]))
