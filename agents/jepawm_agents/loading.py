@@ -53,6 +53,26 @@ def world_model_agent(request: AgentRequest) -> JEPAWMAgent:
     """Factory of the cards whose agent is a world model with a planner."""
     settings = dict(request.settings)
     load = _published(request, settings) if _is_published(request, settings) else _trained_here(request, settings)
+    return _assembled(load, settings, request.device)
+
+
+def agent_in_memory(model: JEPAWorldModel, settings: Mapping[str, Any], device: str | torch.device) -> JEPAWMAgent:
+    """An agent around a world model that is at hand.
+
+    Args:
+        model: the agent puts it into evaluation mode, freezes and moves it.
+        settings: of a card's variant; what says where weights come from has no meaning here.
+        device: where to plan.
+
+    Raises:
+        ConfigError: for settings that are unknown or do not fit.
+    """
+    rest = {key: value for key, value in settings.items() if key not in (*SETTINGS, "weights", "recipe")}
+    return _assembled(lambda: (model, {}), rest, str(device))
+
+
+def _assembled(load: Callable[[], tuple[JEPAWorldModel, Any]], settings: dict[str, Any], device: str) -> JEPAWMAgent:
+    """The agent of a world model, loaded when all settings are known to fit."""
     planner, objective, control = _planner(settings), _objective(settings), _control(settings)
     inference = _inference(settings)
     _refuse_rest(settings, ("planner", "objective", "control", "inference"))
@@ -63,7 +83,7 @@ def world_model_agent(request: AgentRequest) -> JEPAWMAgent:
         planner,
         objective,
         Preprocessing(model.encoder.image_size, model.config["frameskip"]),
-        device=_device(request.device),
+        device=_device(device),
         provenance=provenance,
         control=control,
         inference=inference,
@@ -82,9 +102,8 @@ def _trained_here(request: AgentRequest, settings: dict[str, Any]) -> Callable[[
         raise ConfigError(f"Agent {request.card.name!r} comes without weights; name a file with --weights.")
     path = _shipped(shipped) if request.weights is None else Path(request.weights)
     settings.pop("recipe", None)
+    _leave_out_published(request, settings)
     encoder_weights = _encoder_weights(settings)
-    for key in SETTINGS:  # of a published checkpoint in whose place the file is used; it says all of that itself
-        settings.pop(key, None)
 
     def load() -> tuple[JEPAWorldModel, Any]:
         model = load_world_model(path, encoder_weights)
@@ -100,9 +119,29 @@ def _trained_here(request: AgentRequest, settings: dict[str, Any]) -> Callable[[
     return load
 
 
-def _encoder_weights(settings: Mapping[str, Any]) -> str | None:
-    """The file of ``encoder.weights``, for a model that does not hold its encoder."""
-    named = settings.get("encoder", {}).get("weights", AUTO)
+def _leave_out_published(request: AgentRequest, settings: dict[str, Any]) -> None:
+    """Take the description of a published checkpoint out, in whose place a file is used that describes itself.
+
+    Raises:
+        ConfigError: if the user changed that description.
+    """
+    own = request.card.variants[request.variant]
+    if "checkpoint" not in own:
+        return
+    for key in SETTINGS:
+        stated = settings.pop(key, None)
+        if key == "encoder" and stated != own[key]:
+            settings["encoder"] = {name: value for name, value in stated.items() if own[key].get(name) != value}
+        elif stated != own.get(key):
+            raise ConfigError(f"{request.weights} says itself what {key} is; leave the setting out.")
+
+
+def _encoder_weights(settings: dict[str, Any]) -> str | None:
+    """The file of ``encoder.weights``, for a model that does not hold its encoder; takes the table out."""
+    table = dict(settings.pop("encoder", {}))
+    named = table.pop("weights", AUTO)
+    for key in table:
+        raise ConfigError(unknown("setting of the encoder", key, ["weights"]))
     return None if named == AUTO else str(named)
 
 

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from jepawm_agents.training.distributed import WHOLE, Share
 from jepawm_agents.training.frames_on_disk import FramesOnDisk
 from jepawm_agents.training.joined_store import Store
 from jepawm_envs.data import WindowIndex
@@ -122,14 +123,6 @@ class Episodes:
         time = np.arange(int(frames.sum())) - first
         return torch.from_numpy(np.repeat(chosen, frames)), torch.from_numpy(time)
 
-    def count_windows(self, frames: int, frameskip: int) -> int:
-        """Number of different training windows, of ``frames`` frames with ``frameskip`` stored ones a model step.
-
-        Raises:
-            ValueError: if no training episode is long enough.
-        """
-        return len(WindowIndex.of(self._lengths(), frames, frameskip, self.train))
-
     def _lengths(self) -> Numbers:
         return np.full(len(self.actions), self.actions.shape[1]) if self.lengths is None else self.lengths
 
@@ -150,10 +143,12 @@ class Windows:
     """As in :class:`Episodes`."""
 
     def draw(
-        self, random: np.random.Generator, episodes: np.ndarray, batch: int, frames: int
+        self, random: np.random.Generator, episodes: np.ndarray, batch: int, frames: int, share: Share = WHOLE
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw random windows: :meth:`take` of :meth:`places`."""
-        return self.take(*self.places(random, episodes, batch, frames), frames)
+        """Draw random windows, see :meth:`take`; of a share of the batch, the rest is drawn too, but not read."""
+        episode, start = self.places(random, episodes, batch, frames)
+        own = share.of(batch)
+        return self.take(episode[own], start[own], frames)
 
     def places(
         self, random: np.random.Generator, episodes: np.ndarray, batch: int, frames: int
@@ -189,6 +184,15 @@ class Windows:
             action.unflatten(1, (frames - 1, -1)).flatten(2),
             self.proprio[episode, frame],
         )
+
+    def count(self, episodes: np.ndarray, frames: int) -> int:
+        """Number of different windows of some episodes.
+
+        Raises:
+            ValueError: if no episode is long enough.
+        """
+        lengths = np.full(len(self.actions), self.actions.shape[1]) if self.lengths is None else self.lengths
+        return len(WindowIndex.of(lengths, frames, self.frameskip, episodes))
 
     def horizon(self, episodes: np.ndarray) -> int:
         """Model steps that the shortest of some episodes holds, at least one."""

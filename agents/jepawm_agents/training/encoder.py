@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from jepawm_agents.training.ahead import Ahead
+from jepawm_agents.training.alarms import effective_rank as effective_rank
+from jepawm_agents.training.alarms import encoder_alarms, sound, spread
 from jepawm_agents.training.data import Episodes, step_generator
 from jepawm_agents.training.frames_on_disk import FramesOnDisk
 from jepawm_agents.training.losses import covariance, variance
@@ -28,18 +30,29 @@ class EncoderTraining(nn.Module):
         encoder: to be trained.
         episodes: data.
         settings: table ``encoder`` of a recipe.
+        alarms: whether validation looks for signs of collapse.
         loaders: threads that read images, where these are on disk.
     """
 
-    def __init__(self, encoder: CompactEncoder, episodes: Episodes, settings: Mapping[str, Any], loaders: int = 1):
+    def __init__(
+        self,
+        encoder: CompactEncoder,
+        episodes: Episodes,
+        settings: Mapping[str, Any],
+        *,
+        alarms: bool = False,
+        loaders: int = 1,
+    ):
         super().__init__()
+        self.alarms = alarms
         self.encoder, self.episodes, self.settings = encoder, episodes, settings
         features = encoder.latent_dim * encoder.grid_size**2
         actions = episodes.actions.shape[-1]
         self.head = nn.Sequential(nn.Linear(2 * features, HEAD_WIDTH), nn.GELU(), nn.Linear(HEAD_WIDTH, actions))
         self.action_std = episodes.real_steps(episodes.train).std(dim=0)
-        on_disk = isinstance(episodes.pixels, FramesOnDisk)
-        self._batch = Ahead(self._pairs, threads=loaders, stop=settings["steps"]) if on_disk else self._pairs
+        self._batch: Callable[[int], tuple[Tensor, Tensor]] = self._pairs
+        if isinstance(episodes.pixels, FramesOnDisk):
+            self._batch = Ahead(self._pairs, self._next_step, threads=loaders)
 
     def loss_of_step(self, step: int) -> Tensor:
         """The weighted terms on the pairs of step k."""
@@ -53,8 +66,9 @@ class EncoderTraining(nn.Module):
             pixels: (2 * B, H, W, C), B frames and then the frames after them.
             actions: (B, A) between them, environment units.
         """
-        now, after = self.encoder(pixels).flatten(1).chunk(2)
-        action = actions / self.action_std
+        device = device_of(self.encoder)
+        now, after = self.encoder(pixels.to(device)).flatten(1).chunk(2)
+        action = (actions / self.action_std).to(device)
         return {
             "similarity": F.mse_loss(now, after),
             "variance": (variance(now) + variance(after)) / 2,
@@ -65,6 +79,9 @@ class EncoderTraining(nn.Module):
     def _pairs(self, step: int) -> tuple[Tensor, Tensor]:
         random = step_generator(self.settings["seed"], "encoder", step)
         return self._read(*self.episodes.draw_steps(random, self.episodes.train, self.settings["batch_size"]))
+
+    def _next_step(self, step: int) -> int | None:
+        return step + 1 if step + 1 < self.settings["steps"] else None
 
     def _read(self, episode: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
         """Frames ``time`` and ``time + 1`` and the actions between them, as :meth:`terms` takes them."""
@@ -81,10 +98,13 @@ class EncoderTraining(nn.Module):
         halves = [self._frames(random, half) for half in np.array_split(self.episodes.validation, 2) if len(half)]
         self.encoder.train()
         z = torch.cat([latents for latents, _ in halves])
-        figures["effective_rank"] = effective_rank(z)
-        figures["smallest_std"] = float(z.std(dim=0).min())
+        found = spread(z)
+        figures["effective_rank"] = found.rank
+        figures["smallest_std"] = float(found.std.min())
         if len(halves) == 2:
             figures["probe_rmse"] = _probe(*halves)
+        if self.alarms:
+            figures["alarm"] = sound("encoder", encoder_alarms(found))
         return figures
 
     def _frames(self, random: np.random.Generator, episodes: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -96,15 +116,14 @@ class EncoderTraining(nn.Module):
 
 @torch.no_grad()
 def encode_all(encoder: nn.Module, pixels: Tensor) -> Tensor:
-    """Latents (B, P, D) of many images (B, H, W, 3), a batch at a time."""
-    return torch.cat([encoder(part) for part in pixels.split(ENCODE_BATCH)])
+    """Latents (B, P, D) of many images (B, H, W, 3), a batch at a time, on the device of the images."""
+    device = device_of(encoder)
+    return torch.cat([encoder(part.to(device)).to(pixels.device) for part in pixels.split(ENCODE_BATCH)])
 
 
-def effective_rank(z: Tensor) -> float:
-    """Exponential of the entropy of the covariance spectrum of (B, F) (Roy and Vetterli, 2007)."""
-    spectrum = torch.linalg.eigvalsh(torch.cov(z.double().T)).clamp_min(1e-12)
-    share = spectrum / spectrum.sum()
-    return float(torch.exp(-(share * share.log()).sum()))
+def device_of(module: nn.Module) -> torch.device:
+    """Where a module's weights are."""
+    return next(module.parameters()).device
 
 
 def _probe(fitted: tuple[Tensor, Tensor], read: tuple[Tensor, Tensor]) -> float:

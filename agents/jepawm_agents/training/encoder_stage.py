@@ -15,8 +15,10 @@ from jepawm_agents.checkpoints.encoder import load_encoder
 from jepawm_agents.errors import ConfigError, WeightsError
 from jepawm_agents.suggest import unknown
 from jepawm_agents.training.data import Episodes
+from jepawm_agents.training.distributed import Ranks, choose_device
 from jepawm_agents.training.encoder import EncoderTraining, encode_all
 from jepawm_agents.training.features import check_cache
+from jepawm_agents.training.loggers import make_logs
 from jepawm_agents.training.loop import LoopSettings, Progress, run_loop
 from jepawm_agents.world_models.compact_encoder import CompactEncoder
 from jepawm_agents.world_models.encoders.base import Encoder, PatchEncoder
@@ -113,7 +115,23 @@ def _trained(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings["seed"])
         encoder = build_encoder(settings["model"])
-        training = EncoderTraining(encoder, episodes, settings, plan["data"]["loaders"])
+        training = EncoderTraining(
+            encoder, episodes, settings, alarms=plan["train"]["alarms"], loaders=plan["data"]["loaders"]
+        )
+    training.to(choose_device(plan["train"]["device"]))
+    if settings["steps"]:
+        _learn(plan, training, out, resume, progress)
+    encoder.cpu().eval()
+    episode, time = episodes.frame_places(episodes.train)
+    stride = max(1, len(episode) // STANDARDISE_FRAMES)
+    encoder.standardise(encode_all(encoder, episodes.pixels[episode[::stride], time[::stride]]))
+    if Ranks.current().first:
+        save_file({key: value.contiguous() for key, value in encoder.state_dict().items()}, out / "encoder.safetensors")
+    return encoder
+
+
+def _learn(plan: Mapping[str, Any], training: EncoderTraining, out: Path, resume: bool, progress: Progress) -> None:
+    settings = plan["encoder"]
     run_loop(
         "encoder",
         training,
@@ -130,13 +148,8 @@ def _trained(
         identity={key: plan[key] for key in ("data", "encoder")},
         resume=resume,
         progress=progress,
+        logs=make_logs(plan["log"], "encoder", out, plan),
     )
-    encoder.eval()
-    episode, time = episodes.frame_places(episodes.train)
-    stride = max(1, len(episode) // STANDARDISE_FRAMES)
-    encoder.standardise(encode_all(encoder, episodes.pixels[episode[::stride], time[::stride]]))
-    save_file({key: value.contiguous() for key, value in encoder.state_dict().items()}, out / "encoder.safetensors")
-    return encoder
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:

@@ -270,4 +270,3 @@ def _encoded(encoder: nn.Module, pixels: Tensor) -> Tensor:
     """Latents (B, P, D), on the encoder's device; gradients are off in whichever thread this is."""
     place = next(encoder.parameters()).device
     return encoder(pixels.to(place))
-

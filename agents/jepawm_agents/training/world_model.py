@@ -10,11 +10,15 @@ import torch
 
 from jepawm_agents.errors import ConfigError
 from jepawm_agents.training.data import Episodes
+from jepawm_agents.training.distributed import Ranks, choose_device, first_goes_first
 from jepawm_agents.training.encoder_stage import check_encoder, make_encoder
 from jepawm_agents.training.features import latents_of
+from jepawm_agents.training.loggers import check_logs, make_logs
 from jepawm_agents.training.loop import LoopSettings, Progress, run_loop
+from jepawm_agents.training.planning_evaluation import PlanningEvaluation, planning_task
 from jepawm_agents.training.predictor import PredictorTraining
 from jepawm_agents.training.sources import check_data, load_episodes
+from jepawm_agents.training.train_settings import check_training
 from jepawm_agents.world_models.encoders.base import Encoder, PatchEncoder
 from jepawm_agents.world_models.jepa import JEPAWorldModel
 from jepawm_agents.world_models.weights import build, save_world_model
@@ -26,35 +30,36 @@ PLACEHOLDER = 2
 def train(plan: Mapping[str, Any], *, out: Path, resume: bool, progress: Progress) -> Path:
     """Train what a recipe of kind ``world_model`` describes; see :func:`jepawm_agents.training.run.main`."""
     check(plan)
-    episodes = load_episodes(plan["data"], out, progress)
-    _check_frameskip(plan["model"]["frameskip"], episodes.frameskip)
-    encoder = make_encoder(plan, episodes, out, resume, progress)
-    model = _world_model(plan, encoder.module, episodes)
-    model.encoder_source = encoder.source
-    settings = {**plan["train"], "steps": total_steps(plan["train"], episodes, plan["model"]["frameskip"])}
-    constants = plan["data"]["normaliser"]
-    training = PredictorTraining(
-        model,
-        episodes,
-        settings,
-        latents_of(model.encoder, episodes, plan["encoder"], out, progress),
-        fit=not any(constants.values()),
-        loaders=plan["data"]["loaders"],
-    )
+    with first_goes_first() as ranks:
+        episodes = load_episodes(plan["data"], out, progress)
+        _check_frameskip(plan["model"]["frameskip"], episodes.frameskip)
+        encoder = make_encoder(plan, episodes, out, resume or not ranks.first, progress)
+        model, device = _world_model(plan, encoder.module, episodes), choose_device(plan["train"]["device"])
+        model.encoder_source = encoder.source
+        model.encoder.to(device)
+        visual = latents_of(model.encoder, episodes, plan["encoder"], out, progress)
+    fit, loaders = not any(plan["data"]["normaliser"].values()), plan["data"]["loaders"]
+    training = PredictorTraining(model, episodes, plan["train"], visual, fit=fit, loaders=loaders)
+    model.to(device)
     figures = run_loop(
         "predictor",
         model.predictor,
-        _loop(settings),
+        LoopSettings.of(plan["train"], steps=training.steps),
         training.loss_of_step,
         training.validate,
         out=out,
         identity=plan,
         resume=resume,
         progress=progress,
+        splits=True,
+        evaluate=PlanningEvaluation(model, plan),
+        evaluate_every=plan["evaluate"]["every"],
+        logs=make_logs(plan["log"], "predictor", out, plan),
     )
     path = out / "model.safetensors"
     notes = {"recipe": plan, "data_sha256": episodes.sha256, "validation": figures}
-    save_world_model(model.eval(), path, notes=notes)
+    if Ranks.current().first:
+        save_world_model(model.cpu().eval(), path, notes=notes)
     return path
 
 
@@ -64,7 +69,7 @@ def check(plan: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: naming them.
     """
-    data, model, settings = plan["data"], plan["model"], plan["train"]
+    data = plan["data"]
     check_data(data)
     check_encoder(plan["encoder"])
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
@@ -75,30 +80,14 @@ def check(plan: Mapping[str, Any]) -> None:
             f"data.image_size={data['image_size']} and encoder.model.image_size={encoder.image_size} "
             "must be equal: the encoder reads the stored images."
         )
-    _check_frameskip(model["frameskip"], data["frameskip"])
-    if (settings["steps"] > 0) == (settings["epochs"] > 0):
-        raise ConfigError(
-            f"train.steps={settings['steps']} and train.epochs={settings['epochs']}: one of them says how long to "
-            "train, the other is 0."
-        )
-    counts = {"data.episodes": data["episodes"] - 1, "data.steps": data["steps"]}
-    for name, value in (counts | {"train.batch_size": settings["batch_size"]}).items():
+    _check_frameskip(plan["model"]["frameskip"], data["frameskip"])
+    for name, value in {"data.episodes": data["episodes"] - 1, "data.steps": data["steps"]}.items():
         if value < 1:
             raise ConfigError(f"{name} is too small; train on at least two episodes, one step and batches of one.")
-
-
-def total_steps(settings: Mapping[str, Any], episodes: Episodes, frameskip: int) -> int:
-    """Steps of a training whose recipe may count in epochs; one without a length is a pass over all windows.
-
-    Args:
-        settings: table ``train``.
-        episodes: data.
-        frameskip: environment steps of a model step.
-    """
-    if settings["steps"]:
-        return settings["steps"]
-    windows = episodes.count_windows(settings["frames"], frameskip // episodes.frameskip)
-    return settings["epochs"] * (settings["steps_per_epoch"] or max(1, windows // settings["batch_size"]))
+    check_training(plan["train"])
+    check_logs(plan["log"])
+    if plan["evaluate"]["every"] > 0:
+        planning_task(plan)
 
 
 def _check_frameskip(of_model: int, of_data: int) -> None:
@@ -132,8 +121,3 @@ def _config(plan: Mapping[str, Any], action_dim: int, proprio_dim: int) -> dict[
         "frameskip": plan["model"]["frameskip"],
         "window": plan["model"]["window"],
     }
-
-
-def _loop(settings: Mapping[str, Any]) -> LoopSettings:
-    names = LoopSettings.__dataclass_fields__
-    return LoopSettings(**{name: settings[name] for name in names})

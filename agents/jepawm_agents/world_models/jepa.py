@@ -15,7 +15,6 @@ from jepawm_agents.suggest import unknown
 from jepawm_agents.world_models.base import Predictor
 from jepawm_agents.world_models.encoders.base import Encoder
 
-
 CONSTANTS = ("action_mean", "action_std", "proprio_mean", "proprio_std")
 
 
@@ -76,7 +75,9 @@ class Normaliser(nn.Module):
             own: Tensor = getattr(self, key)
             values = constants.get(key)
             if not isinstance(values, Sequence) or len(values) != own.numel():
-                raise ConfigError(f"normaliser.{key}={values!r} is not possible; it is a list of {own.numel()} numbers.")
+                raise ConfigError(
+                    f"normaliser.{key}={values!r} is not possible; it is a list of {own.numel()} numbers."
+                )
             own.copy_(torch.tensor(values, dtype=own.dtype))
             if key.endswith("_std") and not bool((own > 0).all()):
                 raise ConfigError(f"normaliser.{key}={values!r} is not possible; deviations are positive.")
