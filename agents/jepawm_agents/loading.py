@@ -70,9 +70,7 @@ def agent_in_memory(model: JEPAWorldModel, settings: Mapping[str, Any], device: 
     return _assembled(lambda: (model, {}), rest, str(device))
 
 
-def _assembled(
-    load: Callable[[], tuple[JEPAWorldModel, Any]], settings: dict[str, Any], device: str
-) -> JEPAWMAgent:
+def _assembled(load: Callable[[], tuple[JEPAWorldModel, Any]], settings: dict[str, Any], device: str) -> JEPAWMAgent:
     """The agent of a world model, loaded when all settings are known to fit."""
     planner, objective, control = _planner(settings), _objective(settings), _control(settings)
     inference = _inference(settings)

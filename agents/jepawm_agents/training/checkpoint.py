@@ -26,9 +26,7 @@ class Checkpoint:
     identity: Mapping[str, Any]
     """What must be the same for it to be continued."""
 
-    def save(
-        self, modules: nn.Module, optimizer: torch.optim.Optimizer, step: int, rows: list[dict[str, Any]]
-    ) -> None:
+    def save(self, modules: nn.Module, optimizer: torch.optim.Optimizer, step: int, rows: list[dict[str, Any]]) -> None:
         """Write beside and move into place, so that an interruption never leaves half a checkpoint."""
         state = {
             "identity": json.dumps(self.identity, sort_keys=True),

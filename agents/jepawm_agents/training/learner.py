@@ -58,7 +58,9 @@ class Learner:
         splits: bool,
     ):
         if settings.accumulate > 1 and not splits:
-            raise ConfigError(f"accumulate={settings.accumulate}: the loss of stage {stage} is no mean of parts; use 1.")
+            raise ConfigError(
+                f"accumulate={settings.accumulate}: the loss of stage {stage} is no mean of parts; use 1."
+            )
         self.stage, self.settings, self.ranks = stage, settings, ranks
         self.parameters = [parameter for parameter in modules.parameters() if parameter.requires_grad]
         self.optimizer = make_optimizer(modules, settings)
@@ -93,7 +95,7 @@ class Learner:
 
     @contextmanager
     def _randomness(self, step: int, share: Share) -> Iterator[None]:
-        """torch's own generators, which dropout draws from, as a function of the step; put back afterwards."""
+        """Torch's own generators, which dropout draws from, made a function of the step; put back afterwards."""
         on_gpu = self._device.type == "cuda"
         key = (*self.stage.encode(), step, share.index)
         seed = int(np.random.SeedSequence(self.settings.seed, spawn_key=key).generate_state(1, np.uint64)[0] >> 1)
