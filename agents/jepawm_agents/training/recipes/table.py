@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import tomllib
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
@@ -59,8 +60,14 @@ def list_ablations() -> list[dict[str, Any]]:
 
 
 def _all() -> dict[str, dict[str, Any]]:
-    stated = {recipe["name"]: recipe for recipe in map(tomllib.loads, _texts(files(FOLDER)))}
+    stated = _stated(files(FOLDER))
     return {name: _completed(_on_its_base(stated[name], stated)) for name in sorted(stated)}
+
+
+@cache
+def _stated(folder: Traversable) -> dict[str, dict[str, Any]]:
+    """Recipes as they are written, by name; not to be changed."""
+    return {recipe["name"]: recipe for recipe in map(tomllib.loads, _texts(folder))}
 
 
 def _texts(folder: Traversable) -> Iterator[str]:
