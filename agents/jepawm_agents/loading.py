@@ -53,8 +53,8 @@ def world_model_agent(request: AgentRequest) -> JEPAWMAgent:
     settings = dict(request.settings)
     load = _published(request, settings) if "checkpoint" in settings else _trained_here(request, settings)
     planner, objective, control = _planner(settings), _objective(settings), _control(settings)
-    inference = _inference(settings)
-    _refuse_rest(settings, ("planner", "objective", "control", "inference"))
+    inference, observation = _inference(settings), _observation(settings)
+    _refuse_rest(settings, ("planner", "objective", "control", "inference", "observation"))
     model, provenance = load()
     _check_bounds(planner, model.config["action_dim"] * model.config["frameskip"])
     return JEPAWMAgent(
@@ -66,6 +66,7 @@ def world_model_agent(request: AgentRequest) -> JEPAWMAgent:
         provenance=provenance,
         control=control,
         inference=inference,
+        observation_options=observation,
     )
 
 
@@ -126,6 +127,14 @@ def _planner(settings: dict[str, Any]) -> Planner:
 
 def _control(settings: dict[str, Any]) -> Control:
     return Control(**_table(settings, "control", Control))
+
+
+def _observation(settings: dict[str, Any]) -> dict[str, Any]:
+    """Takes out the options of observation; which there are is the environment's affair, and the harness asks it."""
+    table = settings.pop("observation", {})
+    if not isinstance(table, Mapping):
+        raise ConfigError(f'observation={table!r} is not possible; it is a table, such as {{channels = "two"}}.')
+    return dict(table)
 
 
 def _inference(settings: dict[str, Any]) -> Inference:

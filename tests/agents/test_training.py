@@ -16,13 +16,11 @@ from torch import nn
 from jepawm_agents.errors import AgentError, ConfigError, WeightsError
 from jepawm_agents.training.data import Episodes, Windows, step_generator
 from jepawm_agents.training.loop import LoopSettings, run_loop
-from jepawm_agents.training.recipes import list_recipes
 from jepawm_agents.training.run import main
 from jepawm_agents.world_models.weights import load_world_model
 from jepawm_envs.data import EpisodeStore
 
 WALL = "compact/wall"
-every_recipe = pytest.mark.parametrize("recipe", [recipe["name"] for recipe in list_recipes()])
 PREDICTORS = {
     "compact/wall": {"width": 16, "proprio_width": 8, "depth": 1, "heads": 2, "mlp_ratio": 2.0},
     "compact/wall_dino_wm": {
@@ -34,6 +32,7 @@ PREDICTORS = {
         "mlp_dim": 32,
     },
 }
+every_recipe = pytest.mark.parametrize("recipe", PREDICTORS)
 ENCODER_STEPS, PREDICTOR_STEPS = 110, 60
 
 

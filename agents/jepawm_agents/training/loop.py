@@ -7,7 +7,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,6 @@ from jepawm_agents.errors import AgentError
 Progress = Callable[[str, int, int, Mapping[str, float]], None]
 """Called with (stage, steps done, steps, latest figures)."""
 
-WARM_UP = 0.05
-"""Share of the steps over which the learning rate rises; it then falls along a cosine to zero."""
-
 
 @dataclass(frozen=True)
 class LoopSettings:
@@ -31,6 +28,10 @@ class LoopSettings:
     steps: int
     learning_rate: float
     weight_decay: float
+    final_learning_rate: float = 0.0
+    """Where the cosine ends."""
+    warm_up: float = 0.05
+    """Share of the steps over which the learning rate rises; it then falls along a cosine."""
     clip_grad: float = 1.0
     log_every: int = 50
     validate_every: int = 1000
@@ -48,6 +49,7 @@ def run_loop(
     identity: Mapping[str, Any],
     resume: bool,
     progress: Progress,
+    clipped: Sequence[nn.Module] | None = None,
 ) -> dict[str, float]:
     """Train ``modules`` in place.
 
@@ -61,6 +63,7 @@ def run_loop(
         identity: what must be the same for a checkpoint to be continued.
         resume: continue from the checkpoint if there is one.
         progress: told about every step.
+        clipped: parts whose gradients are clipped, each by its own norm; by default ``modules`` as a whole.
 
     Returns:
         The last validation figures.
@@ -77,13 +80,15 @@ def run_loop(
         first, rows = _restore(checkpoint, modules, optimizer, identity)
     figures = _figures(rows)
     began = time.monotonic() - (rows[-1]["seconds"] if rows else 0.0)
+    final = settings.final_learning_rate / settings.learning_rate
     for step in range(first, settings.steps):
         for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * schedule(step, settings.steps)
+            group["lr"] = settings.learning_rate * schedule(step, settings.steps, settings.warm_up, final)
         loss = loss_of_step(step)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(modules.parameters(), settings.clip_grad)
+        for part in [modules] if clipped is None else clipped:
+            nn.utils.clip_grad_norm_(part.parameters(), settings.clip_grad)
         optimizer.step()
         done = step + 1
         last = done == settings.steps
@@ -104,12 +109,12 @@ def _figures(rows: list[dict[str, Any]]) -> dict[str, float]:
     return {name: value for name, value in (rows[-1] if rows else {}).items() if name not in ("step", "seconds")}
 
 
-def schedule(step: int, steps: int) -> float:
-    """Factor of the learning rate at a step: linear rise, then a cosine to zero."""
-    warm = max(1, round(steps * WARM_UP))
+def schedule(step: int, steps: int, warm_up: float = 0.05, final: float = 0.0) -> float:
+    """Factor of the learning rate at a step: a linear rise, then a cosine to ``final``."""
+    warm = max(1, round(steps * warm_up))
     if step < warm:
         return (step + 1) / warm
-    return 0.5 * (1.0 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+    return final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
 
 def _parameter_groups(modules: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
