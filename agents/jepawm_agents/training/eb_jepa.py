@@ -72,7 +72,10 @@ def check(plan: Mapping[str, Any]) -> None:
     """
     data, model, settings = plan["data"], plan["model"], plan["train"]
     check_data(data)
-    families = {"encoder": (plan["encoder"]["model"]["family"], "impala"), "predictor": (model["predictor"]["family"], "gru")}
+    families = {
+        "encoder": (plan["encoder"]["model"]["family"], "impala"),
+        "predictor": (model["predictor"]["family"], "gru"),
+    }
     for part, (asked, only) in families.items():
         if asked != only:
             raise ConfigError(f"The {part} family of EB-JEPA is {only!r}, not {asked!r}.")
@@ -102,7 +105,7 @@ def _counts(settings: Mapping[str, Any]):
 
 
 def _config(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """The description of the model. Actions are in pixels, not normalised (A.4 of the published code's settings)."""
+    """The description of the model. Actions are in pixels, not normalised, as published."""
     return {
         "encoder": plan["encoder"]["model"],
         "predictor": plan["model"]["predictor"],
