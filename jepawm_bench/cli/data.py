@@ -22,6 +22,7 @@ def collect(
     steps: Annotated[int, typer.Option(min=1, help="Environment steps of an episode.")] = 50,
     seed: Annotated[int, typer.Option(min=0, help="Of starts and actions.")] = 0,
     image_size: Annotated[int, typer.Option(min=8, help="Height and width of stored images.")] = 64,
+    frameskip: Annotated[int, typer.Option(min=1, help="Keep every k-th frame, k actions in one row.")] = 1,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes; the data do not depend on it. All cores when missing.")
     ] = None,
@@ -53,6 +54,7 @@ def collect(
                 workers=hands,
                 codec=codec,
                 settings=parse_overrides(settings or []),
+                frameskip=frameskip,
                 progress=progress,
             )
     except KeyboardInterrupt:

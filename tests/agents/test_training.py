@@ -18,7 +18,7 @@ from jepawm_agents.training.data import Episodes, Windows, step_generator
 from jepawm_agents.training.loop import LoopSettings, run_loop
 from jepawm_agents.training.run import main
 from jepawm_agents.world_models.weights import load_world_model
-from jepawm_envs.data import EpisodeStore
+from jepawm_envs.data import EpisodeStore, collect
 
 WALL = "compact/wall"
 PREDICTORS = {
@@ -261,3 +261,32 @@ def test_the_split_is_fixed_disjoint_and_complete(finished):
     assert len(one.validation) == 6
     np.testing.assert_array_equal(np.sort(np.concatenate([one.train, one.validation])), np.arange(24))
     np.testing.assert_array_equal(one.train, other.train)
+
+
+def test_thinned_data_give_the_windows_of_whole_data_that_begin_at_kept_frames(tmp_path):
+    def windows(frameskip: int) -> tuple[Any, ...]:
+        path = collect(
+            "JepaWM/Wall-v0", tmp_path / f"data{frameskip}", episodes=4, steps=30, image_size=16, frameskip=frameskip
+        )
+        with EpisodeStore(path) as store:
+            episodes = Episodes.load(store, 0.25)
+        return episodes, episodes.primitive_actions
+
+    whole, thin = windows(1), windows(5)
+    torch.testing.assert_close(whole[1], thin[1], rtol=0, atol=0)
+    torch.testing.assert_close(whole[0].pixels[:, ::5], thin[0].pixels, rtol=0, atol=0)
+    torch.testing.assert_close(whole[0].actions.unflatten(1, (6, 5)).flatten(2), thin[0].actions, rtol=0, atol=0)
+
+
+def test_a_model_step_must_begin_at_kept_frames(tmp_path):
+    settings = tiny()
+    settings["data"]["frameskip"] = 3
+    with pytest.raises(ConfigError, match=r"model.frameskip=5 must be a multiple of data.frameskip=3"):
+        train(tmp_path, settings=settings)
+
+
+def test_training_on_thinned_data_gives_a_model_of_primitive_actions(tmp_path):
+    settings = tiny(steps=4)
+    settings["data"] |= {"frameskip": 5}
+    model = load_world_model(train(tmp_path, settings=settings))
+    assert model.config["action_dim"] == 2 and model.normaliser.action_mean.shape == (2,)

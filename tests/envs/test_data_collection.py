@@ -210,6 +210,20 @@ def test_a_dead_worker_is_a_sentence_and_what_was_finished_stays(tmp_path):
     assert info(tmp_path / "data")["sha256"] == info(small(tmp_path / "whole", episodes=40))["sha256"]
 
 
+@containers
+def test_every_kth_frame_keeps_the_actions_between_two_side_by_side(tmp_path, container):
+    states, actions, proprio, frames = content(small(tmp_path / f"every-{container}", steps=6))
+    thin = content(small(tmp_path / f"thin-{container}", steps=6, frameskip=3))
+    for whole, kept in ((states, thin[0]), (proprio, thin[2]), (frames, thin[3])):
+        np.testing.assert_array_equal(whole[:, ::3], kept)
+    np.testing.assert_array_equal(actions.reshape(5, 2, 6), thin[1])
+
+
+def test_a_frameskip_that_does_not_divide_the_steps_is_refused(tmp_path):
+    with pytest.raises(InvalidOption, match="steps=7 must be a multiple of frameskip=2"):
+        small(tmp_path / "data", frameskip=2)
+
+
 def test_impossible_workers_and_codecs_are_refused(tmp_path):
     with pytest.raises(InvalidOption, match="workers=0 is not possible"):
         small(tmp_path / "data", workers=0)

@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
+Key = TypeVar("Key", bound=Hashable)
 Batch = TypeVar("Batch")
 
 
-class Ahead(Generic[Batch]):
-    """A function of the step number that is computed for the next steps already.
+class Ahead(Generic[Key, Batch]):
+    """A function that is computed for the keys to come already, such as the batches of the next steps.
 
     The results are those of ``make``, whatever the number of threads. Reading, decompression and torch's operators
     let the other threads run.
 
     Args:
-        make: the batch of step k; it must depend on k alone.
-        threads: at least one; as many batches again are kept ready.
-        stop: number of steps; none is made beyond.
+        make: the batch of a key; it must depend on the key alone.
+        after: the key that is asked for next, or None at the end.
+        threads: at least one; twice as many batches are kept ready.
     """
 
-    def __init__(self, make: Callable[[int], Batch], *, threads: int, stop: int):
-        self._make, self._stop, self._depth = make, stop, 2 * threads
+    def __init__(self, make: Callable[[Key], Batch], after: Callable[[Key], Key | None], *, threads: int):
+        self._make, self._after, self._depth = make, after, 2 * threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="batches")
-        self._waiting: dict[int, Future[Batch]] = {}
+        self._waiting: dict[Key, Future[Batch]] = {}
 
-    def __call__(self, step: int) -> Batch:
-        """The batch of step k; asked for in any order, fast in this one."""
-        for number in [number for number in self._waiting if number < step]:
-            self._waiting.pop(number).cancel()
-        for number in range(step, max(step + 1, min(self._stop, step + 1 + self._depth))):
-            if number not in self._waiting:
-                self._waiting[number] = self._pool.submit(self._make, number)
-        return self._waiting.pop(step).result()
-
-    def close(self) -> None:
-        """Stop the threads."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+    def __call__(self, key: Key) -> Batch:
+        """The batch of a key; keys may come in any order, but fast are those that were foreseen."""
+        wanted = self._waiting.pop(key, None) or self._pool.submit(self._make, key)
+        foreseen: dict[Key, Future[Batch]] = {}
+        following = self._after(key)
+        while following is not None and len(foreseen) < self._depth:
+            foreseen[following] = self._waiting.pop(following, None) or self._pool.submit(self._make, following)
+            following = self._after(following)
+        for unused in self._waiting.values():
+            unused.cancel()
+        self._waiting = foreseen
+        return wanted.result()

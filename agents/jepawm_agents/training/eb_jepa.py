@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +10,19 @@ import torch
 from safetensors.torch import save_file
 
 from jepawm_agents.errors import ConfigError
-from jepawm_agents.suggest import unknown
 from jepawm_agents.training.ahead import Ahead
+from jepawm_agents.training.distributed import Ranks, choose_device
 from jepawm_agents.training.end_to_end import EndToEndTraining
+from jepawm_agents.training.loggers import check_logs, make_logs
 from jepawm_agents.training.loop import LoopSettings, Progress, run_loop
-from jepawm_agents.training.two_rooms import TwoRoomsWindows, check_data
+from jepawm_agents.training.planning_evaluation import PlanningEvaluation, planning_task
+from jepawm_agents.training.two_rooms import Batch, TwoRoomsWindows, check_data
 from jepawm_agents.world_models.eb_jepa import GRUPredictor
 from jepawm_agents.world_models.encoders.impala import ImpalaEncoder
 from jepawm_agents.world_models.jepa import JEPAWorldModel
 from jepawm_agents.world_models.weights import build, save_world_model
 
 ACTION_DIM, PROPRIO_DIM = 2, 2
-PRECISIONS = ("float32", "bf16")
-DEVICES = ("auto", "cpu", "cuda")
 
 
 def train(plan: Mapping[str, Any], *, out: Path, resume: bool, progress: Progress) -> Path:
@@ -32,35 +31,34 @@ def train(plan: Mapping[str, Any], *, out: Path, resume: bool, progress: Progres
     ``probe.safetensors`` and ``inverse_dynamics.safetensors`` are written beside the model; nothing plays with them.
     """
     check(plan)
-    settings, device = plan["train"], _device(plan["train"]["device"])
-    windows = TwoRoomsWindows(
-        plan["data"],
-        frameskip=plan["model"]["frameskip"],
-        frames=settings["frames"],
-        batch_size=settings["batch_size"],
-    )
-    ahead = Ahead(windows.of_step, threads=1, stop=settings["steps"])
-    with torch.random.fork_rng(devices=[]), closing(ahead):
+    settings = plan["train"]
+    windows = _windows(plan)
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings["seed"])
         model = build(_config(plan))
-        training = EndToEndTraining(*_parts(model), ahead, windows.held_out(), settings).to(device)
-        figures = run_loop(
-            "eb_jepa",
-            training,
-            LoopSettings(**{name: settings[name] for name in LoopSettings.__dataclass_fields__}),
-            training.loss_of_step,
-            training.validate,
-            out=out,
-            identity=plan,
-            resume=resume,
-            progress=progress,
-            clipped=training.clipped,
-        )
+        training = EndToEndTraining(*_parts(model), _ahead(windows, settings["steps"]), windows.held_out(), settings)
+    training.to(choose_device(settings["device"]))
+    figures = run_loop(
+        "eb_jepa",
+        training,
+        LoopSettings.of(settings),
+        training.loss_of_step,
+        training.validate,
+        out=out,
+        identity=plan,
+        resume=resume,
+        progress=progress,
+        evaluate=PlanningEvaluation(model, plan, frozen_encoder=False),
+        evaluate_every=plan["evaluate"]["every"],
+        logs=make_logs(plan["log"], "eb_jepa", out, plan),
+        clipped=training.clipped,
+    )
     path = out / "model.safetensors"
-    notes = {"recipe": plan, "data_sha256": windows.sha256, "validation": figures}
-    save_world_model(model.cpu().eval(), path, notes=notes)
-    for name in ("probe", "inverse_dynamics"):
-        save_file(getattr(training, name).cpu().state_dict(), out / f"{name}.safetensors")
+    if Ranks.current().first:
+        notes = {"recipe": plan, "data_sha256": windows.sha256, "validation": figures}
+        save_world_model(model.cpu().eval(), path, notes=notes)
+        for name in ("probe", "inverse_dynamics"):
+            save_file(getattr(training, name).cpu().state_dict(), out / f"{name}.safetensors")
     return path
 
 
@@ -84,24 +82,35 @@ def check(plan: Mapping[str, Any]) -> None:
             f"data.image_size={data['image_size']} and encoder.model.image_size="
             f"{plan['encoder']['model']['image_size']} must be equal: the encoder sees the pictures that are drawn."
         )
-    for name, value in (("model.frameskip", model["frameskip"]), *_counts(settings)):
-        if value < 1:
-            raise ConfigError(f"{name}={value} is not possible; it must be at least 1.")
+    for name in ("batch_size", "frames", "rollout_steps"):
+        if settings[name] < 1:
+            raise ConfigError(f"train.{name}={settings[name]} is not possible; it must be at least 1.")
+    if model["frameskip"] < 1:
+        raise ConfigError(f"model.frameskip={model['frameskip']} is not possible; it must be at least 1.")
     if settings["rollout_steps"] >= settings["frames"]:
         raise ConfigError(
             f"train.rollout_steps={settings['rollout_steps']} needs more frames than train.frames={settings['frames']}."
         )
-    if settings["learning_rate"] <= 0 or not 0 <= settings["warm_up"] < 1:
-        raise ConfigError("train.learning_rate must be above 0, and train.warm_up a share of the steps below 1.")
-    for name, choices in (("precision", PRECISIONS), ("device", DEVICES)):
-        if settings[name] not in choices:
-            raise ConfigError(unknown(f"train.{name}", settings[name], choices))
-    _device(settings["device"])
+    LoopSettings.of(settings)
+    choose_device(settings["device"])
+    check_logs(plan["log"])
+    if plan["evaluate"]["every"] > 0:
+        planning_task(plan)
 
 
-def _counts(settings: Mapping[str, Any]):
-    names = ("steps", "batch_size", "frames", "rollout_steps", "log_every", "validate_every", "checkpoint_every")
-    return [(f"train.{name}", settings[name]) for name in names]
+def _windows(plan: Mapping[str, Any]) -> TwoRoomsWindows:
+    settings = plan["train"]
+    return TwoRoomsWindows(
+        plan["data"],
+        frameskip=plan["model"]["frameskip"],
+        frames=settings["frames"],
+        batch_size=settings["batch_size"],
+    )
+
+
+def _ahead(windows: TwoRoomsWindows, steps: int) -> Ahead[int, Batch]:
+    """The batches of the steps, made while others are trained on."""
+    return Ahead(windows.of_step, lambda step: step + 1 if step + 1 < steps else None, threads=1)
 
 
 def _config(plan: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,10 +130,3 @@ def _parts(model: JEPAWorldModel) -> tuple[ImpalaEncoder, GRUPredictor]:
     if not isinstance(encoder, ImpalaEncoder) or not isinstance(predictor, GRUPredictor):
         raise ConfigError("EB-JEPA has an Impala encoder and a recurrent predictor; check() says so of a recipe.")
     return encoder, predictor
-
-
-def _device(name: str) -> torch.device:
-    there = torch.cuda.is_available()
-    if name == "cuda" and not there:
-        raise ConfigError("train.device='cuda' was asked for, but torch sees no CUDA device; use cpu or auto.")
-    return torch.device("cuda" if there and name != "cpu" else "cpu")

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from jepawm_agents.heads.position_probe import PositionProbe
-from jepawm_agents.training.encoder import effective_rank, encode_all
+from jepawm_agents.training.alarms import imagined_alarms, sound, spread
+from jepawm_agents.training.encoder import encode_all
 from jepawm_agents.training.losses import EBJEPAWeights, eb_jepa_loss
 from jepawm_agents.training.two_rooms import Batch
 from jepawm_agents.world_models.eb_jepa import GRUPredictor, InverseDynamics
@@ -20,8 +21,8 @@ class EndToEndTraining(nn.Module):
     """A model without a single frozen part, and its loss.
 
     The probe sees detached latents, so it shares the model's optimizer, whose updates are made number by number, and
-    changes nothing in the model. Differs from the reference: biases and norms are not decayed, and only the encoder,
-    which does 95 % of the work, runs in ``precision``; the loss is always computed in float32.
+    changes nothing in the model. Differs from the reference: biases and norms are not decayed, and in mixed precision
+    only the encoder, which does 95 % of the work, runs in bfloat16; predictions and covariances stay in float32.
 
     Args:
         encoder: pictures to one token.
@@ -57,13 +58,12 @@ class EndToEndTraining(nn.Module):
     def loss_of_step(self, step: int) -> Tensor:
         """The loss of the model and of its probe on the windows of step k."""
         batch = self._to_device(self.batch_of_step(step))
-        device = batch.pixels.device.type
-        with torch.autocast(device, torch.bfloat16, enabled=self.settings["precision"] == "bf16"):
-            tokens = self.encoder(batch.pixels.flatten(0, 1))
+        tokens = self.encoder(batch.pixels.flatten(0, 1))
         latents = tokens[:, 0].float().unflatten(0, batch.pixels.shape[:2])
         given = (latents, batch.actions, self.predictor, self.inverse_dynamics)
-        loss = eb_jepa_loss(*given, steps=self.settings["rollout_steps"], weights=self.weights).loss
-        return loss + self.probe.loss(latents[:, 0], batch.positions[:, 0])  # frame 0 alone, main.py:349-352
+        with torch.autocast(latents.device.type, enabled=False):
+            loss = eb_jepa_loss(*given, steps=self.settings["rollout_steps"], weights=self.weights).loss
+            return loss + self.probe.loss(latents[:, 0], batch.positions[:, 0])  # frame 0 alone, main.py:349-352
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -72,8 +72,8 @@ class EndToEndTraining(nn.Module):
         The terms of the loss (``val_prediction``, ``val_variance``, ...); the error of latents imagined K steps ahead
         (``val_K``) beside repeating the present (``val_copy_K``) and the actions of other windows
         (``val_shuffled_K``); how far the probe is from the dot, root mean squared pixels, in encoded latents
-        (``probe_px``) and imagined ones (``imagined_px_K``); alarms for collapse (``effective_rank``,
-        ``smallest_std``).
+        (``probe_px``) and imagined ones (``imagined_px_K``); the spread of the latents (``effective_rank``,
+        ``smallest_std``) and the number of signs of collapse (``alarm``).
         """
         self.eval()
         batch, steps = self._to_device(self.batch_held_out), self.settings["rollout_steps"]
@@ -91,12 +91,19 @@ class EndToEndTraining(nn.Module):
             f"val_copy_{steps}": (latents[:, 0] - target).square().mean(),
             "probe_px": self._error(latents, batch.positions),
             f"imagined_px_{steps}": self._error(imagined[:, steps], batch.positions[:, steps]),
-            "smallest_std": latents.flatten(0, 1).std(dim=0).min(),
         }
         self.train()
-        return {name: float(value) for name, value in figures.items()} | {
-            "effective_rank": effective_rank(latents.flatten(0, 1))
-        }
+        return {name: float(value) for name, value in figures.items()} | self._collapse(latents, imagined)
+
+    def _collapse(self, latents: Tensor, imagined: Tensor) -> dict[str, float]:
+        """Figures of spread, and the alarms."""
+        found = spread(latents.flatten(0, 1))
+        figures = {"effective_rank": found.rank, "smallest_std": float(found.std.min())}
+        if self.settings["alarms"]:
+            steps = imagined.shape[1]
+            alarms = imagined_alarms(spread(imagined.flatten(0, 1)), spread(latents[:, :steps].flatten(0, 1)))
+            figures["alarm"] = sound("eb_jepa", alarms)
+        return figures
 
     def _imagine(self, latents: Tensor, actions: Tensor) -> Tensor:
         """The predictor's rollout from the first latents (B, T, D), (B, K + 1, D)."""

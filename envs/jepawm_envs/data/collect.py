@@ -32,6 +32,7 @@ def collect(
     workers: int = 1,
     codec: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    frameskip: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Record episodes of an environment's published behaviour law.
@@ -50,17 +51,22 @@ def collect(
         workers: processes that play; with 1 this one plays.
         codec: how a native store keeps frames, ``deflate`` when None; an ``.h5`` file has its own compression.
         settings: more arguments of the environment, JSON values, such as ``channels`` of Two Rooms.
+        frameskip: keep every k-th frame and state; a row of the actions then holds the k actions between two of
+            them side by side. Drawing is most of the work, and a model that acts k steps at once needs no more.
         progress: called with (episodes done, episodes).
 
     Returns:
         The path of the file or folder.
 
     Raises:
-        InvalidOption: for counts below one, an unknown codec or a foreign environment.
+        InvalidOption: for counts below one, steps that frameskip does not divide, an unknown codec or a foreign
+            environment.
         DataError: if ``out`` holds another data set, or a worker died.
     """
     if min(episodes, steps) < 1:
         raise InvalidOption(f"episodes={episodes} and steps={steps} must both be at least 1.")
+    if frameskip < 1 or steps % frameskip:
+        raise InvalidOption(f"steps={steps} must be a multiple of frameskip={frameskip}, which is at least 1.")
     if workers < 1:
         raise InvalidOption(f"workers={workers} is not possible; somebody must play.")
     make_env(env_id, image_size, settings).close()  # refuses what cannot be collected before anything is written
@@ -69,11 +75,12 @@ def collect(
         "format": hdf5.FORMAT,  # of what is recorded, whatever the container: part of the hash of the data
         "env": env_id,
         "episodes": episodes,
-        "steps": steps,
+        "steps": steps // frameskip,
         "seed": seed,
         "image_size": image_size,
         "behaviour": "published",
         **({"settings": dict(settings)} if settings else {}),
+        **({"frameskip": frameskip} if frameskip > 1 else {}),
     }
     writer, encoding = _writer(path, meta, codec)
     with closing(writer):
@@ -106,10 +113,11 @@ def make_env(env_id: str, image_size: int, settings: Mapping[str, Any] | None = 
     return env
 
 
-def record(env: GoalEnv, seed: int, episode: int, steps: int, image_size: int) -> Episode:
+def record(env: GoalEnv, seed: int, episode: int, steps: int, image_size: int, frameskip: int = 1) -> Episode:
     """Episode number ``episode`` of the data set of ``seed``."""
     random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(episode,)))
     states, actions = env.random_episode(random, steps)
+    states, actions = states[::frameskip], actions.reshape(-1, frameskip * actions.shape[1])
     return Episode(
         pixels=_pictures(env, states, image_size),
         frame_arrays={"states": np.asarray(states, np.float64), "proprio": env.proprio(states)},
@@ -145,7 +153,9 @@ class _Player:
     def __call__(self, episode: int) -> Episode | EncodedEpisode:
         meta = self.meta
         self.env = self.env or make_env(meta["env"], meta["image_size"], meta.get("settings"))
-        recorded = record(self.env, meta["seed"], episode, meta["steps"], meta["image_size"])
+        frameskip = meta.get("frameskip", 1)
+        steps = meta["steps"] * frameskip
+        recorded = record(self.env, meta["seed"], episode, steps, meta["image_size"], frameskip)
         return recorded if self.codec is None else encode(recorded, find_codec(self.codec))
 
     def close(self) -> None:
