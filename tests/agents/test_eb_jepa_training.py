@@ -75,7 +75,7 @@ def train(out: Path, settings: Mapping[str, Any] | None = None, *, resume: bool 
 
 def curve(path: Path) -> list[dict[str, float]]:
     with path.open(newline="") as file:
-        return [{k: float(v) for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+        return [{k: float(v) for k, v in row.items() if v and k != "seconds"} for row in csv.DictReader(file)]
 
 
 @pytest.fixture(scope="module")
