@@ -46,7 +46,9 @@ class Agent(Protocol):
     """Anything that plays.
 
     It may carry an attribute ``provenance``, a mapping (hash of the weights under ``weights_sha256``,
-    precision, sizes) that is stored with every run.
+    precision, sizes) that is stored with every run, and an attribute ``observation_options``, a mapping of arguments
+    with which its environment should show things, such as ``{"channels": "two"}`` on Two Rooms. Only those that an
+    environment names as its own ``observation_options`` are possible: they change no physics, task or success.
     """
 
     @property
