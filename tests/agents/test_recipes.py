@@ -11,7 +11,9 @@ from jepawm_agents.training.recipes import list_recipes, load_recipe
 from jepawm_agents.world_models.weights import build
 from jepawm_envs.registration import ENVIRONMENTS
 
-every_recipe = pytest.mark.parametrize("name", [recipe["name"] for recipe in list_recipes()])
+every_recipe = pytest.mark.parametrize(
+    "name", [recipe["name"] for recipe in list_recipes() if recipe["kind"] == "world_model"]
+)
 
 
 @every_recipe

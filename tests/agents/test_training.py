@@ -22,7 +22,9 @@ from jepawm_agents.world_models.weights import load_world_model
 from jepawm_envs.data import EpisodeStore, collect
 
 WALL = "compact/wall"
-every_recipe = pytest.mark.parametrize("recipe", [recipe["name"] for recipe in list_recipes()])
+every_recipe = pytest.mark.parametrize(
+    "recipe", [recipe["name"] for recipe in list_recipes() if recipe["kind"] == "world_model"]
+)
 PREDICTORS = {
     "compact/wall": {"width": 16, "proprio_width": 8, "depth": 1, "heads": 2, "mlp_ratio": 2.0},
     "compact/wall_dino_wm": {

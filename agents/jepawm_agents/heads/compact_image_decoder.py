@@ -32,6 +32,8 @@ class CompactImageDecoder(ImageHead):
         ConfigError: for sizes that cannot be.
     """
 
+    mean: Tensor
+
     def __init__(
         self,
         *,
@@ -53,12 +55,20 @@ class CompactImageDecoder(ImageHead):
         places = self.map_shape[1] * self.map_shape[2]
         self.read = nn.Linear(self.tokens * latent_dim, width)
         self.spread = nn.Linear(width, map_channels * places)
-        self.quarter_in = nn.Conv2d(map_channels, channels, kernel_size=3, padding=1)
-        self.quarter_out = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
-        self.half = nn.Conv2d(channels // 4, channels // 2, kernel_size=3, padding=1)
-        self.full = nn.Conv2d(channels // 2, COLOURS * 4, kernel_size=3, padding=1)
-        for convolution in (self.quarter_in, self.quarter_out, self.half, self.full):
+        self.gather = nn.Conv2d(map_channels, channels, kernel_size=3, padding=1)
+        self.to_half = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
+        self.refine = nn.Conv2d(channels // 4, channels // 2, kernel_size=3, padding=1)
+        self.to_full = nn.Conv2d(channels // 2, COLOURS * 4, kernel_size=3, padding=1)
+        for convolution in (self.gather, self.to_half, self.refine, self.to_full):
             convolution.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # A fresh decoder shows the mean image whatever it is given; it learns how pictures differ from that.
+        nn.init.zeros_(self.to_full.weight)
+        nn.init.zeros_(self.to_full.bias)  # type: ignore[arg-type]
+        self.register_buffer("mean", torch.full((COLOURS, image_size, image_size), 0.5))
+
+    def fit(self, mean: Tensor) -> None:
+        """Take the mean image (3, image_size, image_size), from 0 to 1, to which what is decoded is added."""
+        self.mean.copy_(mean)
 
     def pictures(self, tokens: Tensor) -> Tensor:
         """Decode tokens (B, P, D) to RGB (B, 3, image_size, image_size).
@@ -72,9 +82,9 @@ class CompactImageDecoder(ImageHead):
                 f"{tuple(tokens.shape)}."
             )
         x = self.spread(F.gelu(self.read(tokens.flatten(1)))).unflatten(1, self.map_shape)
-        x = F.gelu(self.quarter_in(F.interpolate(x, scale_factor=2)))
-        x = F.pixel_shuffle(F.gelu(self.quarter_out(x)), 2)
-        x = F.pixel_shuffle(self.full(F.gelu(self.half(x))), 2)
-        return 0.5 + x[..., : self.image_size, : self.image_size]
+        x = F.gelu(self.gather(F.interpolate(x, scale_factor=2)))
+        x = F.pixel_shuffle(F.gelu(self.to_half(x)), 2)
+        x = F.pixel_shuffle(self.to_full(F.gelu(self.refine(x))), 2)
+        return self.mean + x[..., : self.image_size, : self.image_size]
 
     forward = pictures

@@ -21,6 +21,7 @@ from jepawm_agents.suggest import unknown
 from jepawm_agents.world_models.encoders.base import NORMALISATIONS
 from jepawm_agents.world_models.reference import shape_of
 
+
 class ImageDecoder(ImageHead):
     """Decodes every frame on its own.
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -15,9 +13,6 @@ from jepawm_agents.heads.base import ImageHead
 from jepawm_agents.heads.perceptual import PerceptualDistance
 from jepawm_agents.training.data import step_generator
 from jepawm_agents.training.frames import FrameBatch, Frames
-
-VALIDATION_FRAMES = 512
-VALIDATION_BATCH = 64
 
 
 class ImageTraining:
@@ -37,7 +32,7 @@ class ImageTraining:
         self, head: ImageHead, frames: Frames, settings: Mapping[str, Any], perceptual: PerceptualDistance | None = None
     ):
         self.head, self.frames, self.settings, self.perceptual = head, frames, settings, perceptual
-        self.mean_image = _mean_image(frames)
+        self.mean_image = frames.mean_image()
 
     def loss_of_step(self, step: int) -> Tensor:
         """The weighted errors on the frames of step k."""
@@ -57,7 +52,7 @@ class ImageTraining:
         """
         self.head.eval()
         errors, of_mean = [], []
-        for batch in _some(self.frames, self.frames.validation):
+        for batch in self.frames.some(self.frames.validation):
             shown = self.head.pictures(batch.latents).clamp(0.0, 1.0)
             errors.append(_image_errors(shown, batch.images))
             of_mean.append(_image_errors(self.mean_image, batch.images))
@@ -103,7 +98,9 @@ class StateTraining:
         about 1. Angles are taken as the numbers that they are; one that wraps around counts as a large error.
         """
         self.head.eval()
-        errors = torch.cat([self.head(batch.latents) - batch.states for batch in _some(self.frames, self.frames.validation)])
+        errors = torch.cat(
+            [self.head(batch.latents) - batch.states for batch in self.frames.some(self.frames.validation)]
+        )
         self.head.train()
         each = errors.square().mean(dim=0).sqrt()
         figures = {"val_rmse": float((errors / self.std).square().mean().sqrt())}
@@ -118,18 +115,6 @@ def psnr(errors: Tensor) -> float:
 def _draw(frames: Frames, settings: Mapping[str, Any], step: int) -> FrameBatch:
     random = step_generator(settings["seed"], "head", step)
     return frames.read(random.choice(frames.train, size=settings["batch_size"]))
-
-
-def _some(frames: Frames, numbers: NDArray[np.int64]) -> Iterator[FrameBatch]:
-    """Some of these frames, always the same, spread evenly over them."""
-    rows = numbers[:: max(1, len(numbers) // VALIDATION_FRAMES)][:VALIDATION_FRAMES]
-    for first in range(0, len(rows), VALIDATION_BATCH):
-        yield frames.read(rows[first : first + VALIDATION_BATCH])
-
-
-def _mean_image(frames: Frames) -> Tensor:
-    """Mean of some training images, (1, 3, H, W)."""
-    return torch.cat([batch.images for batch in _some(frames, frames.train)]).mean(dim=0, keepdim=True)
 
 
 def _image_errors(shown: Tensor, images: Tensor) -> Tensor:

@@ -34,6 +34,8 @@ class Source:
     encoder: FrozenEncoder
     origin: dict[str, Any]
     """For the notes of the head's file."""
+    normalisation: str
+    """Of the colours that it sees."""
     data: dict[str, Any] = field(default_factory=dict)
     """Table ``data`` of the recipe that its world model was trained by."""
 
@@ -53,10 +55,9 @@ def train(plan: Mapping[str, Any], *, out: Path, resume: bool, progress: Progres
             source.encoder,
             image_size=encoder.image_size,
             validation_share=plan["data"]["validation_share"],
-            stride=plan["data"]["stride"],
             in_memory=plan["data"]["in_memory"],
         )
-        config, head = _head(plan, encoder, frames)
+        config, head = _head(plan, source, frames)
         name = NAMES[config["target"]]
         training = _training(config["target"], head, frames, plan["train"])
         figures = run_loop(
@@ -93,7 +94,6 @@ def check(plan: Mapping[str, Any]) -> None:
     if target == "state" and weights["lpips"]:
         raise ConfigError("train.loss.lpips is for pictures; set it to 0 for a state decoder.")
     for name, value in (
-        ("data.stride", plan["data"]["stride"]),
         ("data.episodes", plan["data"]["episodes"] - 1),
         ("train.steps", plan["train"]["steps"]),
         ("train.batch_size", plan["train"]["batch_size"]),
@@ -117,12 +117,19 @@ def _source(plan: Mapping[str, Any]) -> Source:
         # No checkpoint brings this encoder along: "auto" finds or fetches the published file.
         loaded = load_encoder(settings, Path(), may_be_random=False)
         return Source(
-            FrozenEncoder(loaded.encoder, normalize), {"weights": loaded.description, "weights_sha256": loaded.sha256}
+            FrozenEncoder(loaded.encoder, normalize),
+            {"weights": loaded.description, "weights_sha256": loaded.sha256},
+            _normalisation(settings),
         )
+    encoder, normalisation = FrozenEncoder.of(model), _normalisation(model.config["encoder"])
     if path is None:
-        return Source(FrozenEncoder.of(model), {"agent": agent})
+        return Source(encoder, {"agent": agent}, normalisation)
     data = world_model_notes(path).get("recipe", {}).get("data", {})
-    return Source(FrozenEncoder.of(model), {"weights": path.name, "weights_sha256": sha256(path)}, data)
+    return Source(encoder, {"weights": path.name, "weights_sha256": sha256(path)}, normalisation, data)
+
+
+def _normalisation(encoder: Mapping[str, Any]) -> str:
+    return str(encoder.get("normalisation", "imagenet"))
 
 
 def _data(data: Mapping[str, Any], source: Source, out: Path, progress: Progress) -> Path:
@@ -133,9 +140,9 @@ def _data(data: Mapping[str, Any], source: Source, out: Path, progress: Progress
     """
     if data["path"]:
         return Path(data["path"])
-    known = {key: data[key] or source.data.get(key) for key in ("env", "steps")}
-    for key, value in known.items():
-        if not value:
+    known = {key: data[key] or source.data.get(key) for key in ("env", "steps", "frameskip")}
+    for key in ("env", "steps"):
+        if not known[key]:
             raise ConfigError(
                 f"The world model's file does not say data.{key}; set it, or data.path to an existing data set."
             )
@@ -144,15 +151,18 @@ def _data(data: Mapping[str, Any], source: Source, out: Path, progress: Progress
         out / "data.h5",
         episodes=data["episodes"],
         steps=known["steps"],
+        frameskip=known["frameskip"] or 1,
         seed=data["seed"],
         image_size=source.encoder.encoder.image_size,
+        workers=data["collect"]["workers"],
+        settings=data["collect"]["settings"] or source.data.get("collect", {}).get("settings"),
         progress=lambda done, total: progress("data", done, total, {}),
     )
 
 
-def _head(plan: Mapping[str, Any], encoder: Any, frames: Frames) -> tuple[dict[str, Any], Any]:
+def _head(plan: Mapping[str, Any], source: Source, frames: Frames) -> tuple[dict[str, Any], Any]:
     """Description and fresh weights of the head; what the encoder and the data decide is filled in."""
-    config = dict(plan["head"])
+    config, encoder = dict(plan["head"]), source.encoder.encoder
     compact, target = config.get("family") == "compact", config["target"]
     config["latent_dim"] = encoder.latent_dim
     if target == "state":
@@ -162,12 +172,12 @@ def _head(plan: Mapping[str, Any], encoder: Any, frames: Frames) -> tuple[dict[s
     if compact or target == "state":
         config["grid_size"] = encoder.grid_size
     if not compact and target == "image":
-        config["normalisation"] = plan["encoder"].get("normalisation", "imagenet")
+        config["normalisation"] = source.normalisation
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan["train"]["seed"])
         head = build_head(config)
-    if compact and target == "state":
-        head.fit(frames.states[frames.train])
+    if compact:
+        head.fit(frames.states[frames.train] if target == "state" else frames.mean_image())
     return config, head.train()
 
 
