@@ -75,7 +75,7 @@ class PointEnv:
     """The same world, played."""
 
     def reset(self, *, seed: int, options: dict[str, np.ndarray]):
-        self.position, self.goal = options["init_state"].copy(), options["goal_state"]
+        self.position, self.goal = options["init_state"].astype(float), options["goal_state"]
         return self._seen(), {}
 
     def step(self, action):
@@ -160,7 +160,7 @@ def test_a_strip_has_every_picture_in_its_place_and_the_goal_apart():
 
 def test_the_command_writes_a_picture(tmp_path, capsys):
     out = tmp_path / "deep" / "plan.png"
-    few = ["--set", "planner.num_samples=8", "--set", "planner.iterations=2"]
+    few = [f"--set=planner.{setting}" for setting in ("num_samples=8", "num_elites=4", "iterations=2")]
     assert main(["--agent", "jepa_wm_wall", "--seed", "3", "--out", str(out), *few]) == 0
     assert str(out) in capsys.readouterr().out
     with Image.open(out) as picture:

@@ -47,7 +47,8 @@ def train(plan: Mapping[str, Any], *, out: Path, resume: bool, progress: Progres
         ``decoder.safetensors`` or ``state_decoder.safetensors`` in ``out``.
     """
     check(plan)
-    source = _source(plan)
+    with torch.random.fork_rng(devices=[]):  # building a model draws weights, even where they are then loaded
+        source = _source(plan)
     encoder, digest = source.encoder.encoder, source.encoder.sha256()
     with EpisodeStore(_data(plan["data"], source, out, progress)) as store:
         frames = Frames(
