@@ -26,9 +26,9 @@ OWN = ("name", "summary", "published", "reached")
 
 
 def list_recipes() -> list[dict[str, Any]]:
-    """Name, summary, agent and environment of every recipe."""
+    """Name, kind, summary, agent and environment of every recipe."""
     return [
-        {"name": recipe["name"], "summary": recipe["summary"], "agent": recipe["agent"], "env": recipe["data"]["env"]}
+        {key: recipe[key] for key in ("name", "kind", "summary", "agent")} | {"env": recipe["data"]["env"] or "any"}
         for recipe in _all().values()
     ]
 
