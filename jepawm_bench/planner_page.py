@@ -22,8 +22,8 @@ INTRODUCTION = (
     "it is current. One agent plays the same tasks with each planner, at the planner's own settings and at others; "
     "what a setting means stands in [docs/planners.md](../docs/planners.md). Intervals are Wilson's, at 95 %, over "
     "distinct tasks. Evaluations: candidate action sequences scored in an episode, mean; a gradient step counts two, "
-    "since the way back through the model costs about what the way forward does. Seconds are of one core of the "
-    "machine that the run folder names, and are comparable only between rows of the same machine."
+    "since the way back through the model costs about what the way forward does. Seconds are of the clock, on one core "
+    "of the machine that the run folder names; what else it had to do is in them, so compare compute by evaluations."
 )
 
 

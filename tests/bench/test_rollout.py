@@ -1,5 +1,7 @@
 """One batch of episodes, in lockstep."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -54,7 +56,8 @@ class Scripted:
 
     def __init__(self, *lengths, actions=None):
         self.lengths, self.actions = list(lengths), actions
-        self.steps_left, self.keys, self.evaluations = [], [], 5
+        self.steps_left, self.keys = [], []
+        self.evaluations: Any = 5
 
     def reset(self, observation, keys):
         self.keys = list(keys)
