@@ -217,7 +217,7 @@ def test_a_trained_model_plays_as_the_agent_of_its_recipe(tmp_path, trained):
 
 def test_an_agent_on_random_features_is_never_ranked(tmp_path, robot):
     path = train(PUBLISHED, robot, tmp_path / "out")
-    agent = load_agent("jepa_wm_wall", weights=path)
+    agent: Any = load_agent("jepa_wm_wall", weights=path)
     assert "random weights" in agent.provenance["unranked"]
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -48,7 +48,8 @@ def build(config: Mapping[str, Any], encoder: Encoder | None = None) -> JEPAWorl
     Raises:
         ConfigError: for an unknown family or sizes that do not fit it.
     """
-    encoder = build_encoder(config["encoder"]) if encoder is None else encoder
+    if encoder is None:
+        encoder = cast("Encoder", build_encoder(config["encoder"]))
     settings = dict(config["predictor"])
     mode = settings.pop("proprio_mode", None)
     predictor = _make(
