@@ -11,6 +11,7 @@ AGENTS = "jepawm_bench.agents"
 PLANNERS = "jepawm_bench.planners"
 DATASETS = "jepawm_bench.datasets"
 RECIPES = "jepawm_bench.recipes"
+ABLATIONS = "jepawm_bench.ablations"
 TRAINERS = "jepawm_bench.trainers"
 
 

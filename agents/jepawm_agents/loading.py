@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from jepawm_agents.agent import JEPAWMAgent
+from jepawm_agents.checkpoints.encoder import AUTO, RANDOM
 from jepawm_agents.checkpoints.published import SETTINGS, load_published
 from jepawm_agents.control import Control
 from jepawm_agents.errors import ConfigError
@@ -51,10 +52,30 @@ def load_agent(name: str, weights: str | Path | None = None, device: str = "cpu"
 def world_model_agent(request: AgentRequest) -> JEPAWMAgent:
     """Factory of the cards whose agent is a world model with a planner."""
     settings = dict(request.settings)
-    load = _published(request, settings) if "checkpoint" in settings else _trained_here(request, settings)
+    load = _published(request, settings) if _is_published(request, settings) else _trained_here(request, settings)
+    return _assembled(load, settings, request.device)
+
+
+def agent_in_memory(model: JEPAWorldModel, settings: Mapping[str, Any], device: str | torch.device) -> JEPAWMAgent:
+    """An agent around a world model that is at hand.
+
+    Args:
+        model: the agent puts it into evaluation mode, freezes and moves it.
+        settings: of a card's variant; what says where weights come from has no meaning here.
+        device: where to plan.
+
+    Raises:
+        ConfigError: for settings that are unknown or do not fit.
+    """
+    rest = {key: value for key, value in settings.items() if key not in (*SETTINGS, "weights", "recipe")}
+    return _assembled(lambda: (model, {}), rest, str(device))
+
+
+def _assembled(load: Callable[[], tuple[JEPAWorldModel, Any]], settings: dict[str, Any], device: str) -> JEPAWMAgent:
+    """The agent of a world model, loaded when all settings are known to fit."""
     planner, objective, control = _planner(settings), _objective(settings), _control(settings)
-    inference = _inference(settings)
-    _refuse_rest(settings, ("planner", "objective", "control", "inference"))
+    inference, observation = _inference(settings), _observation(settings)
+    _refuse_rest(settings, ("planner", "objective", "control", "inference", "observation"))
     model, provenance = load()
     _check_bounds(planner, model.config["action_dim"] * model.config["frameskip"])
     return JEPAWMAgent(
@@ -62,11 +83,17 @@ def world_model_agent(request: AgentRequest) -> JEPAWMAgent:
         planner,
         objective,
         Preprocessing(model.encoder.image_size, model.config["frameskip"]),
-        device=_device(request.device),
+        device=_device(device),
         provenance=provenance,
         control=control,
         inference=inference,
+        observation_options=observation,
     )
+
+
+def _is_published(request: AgentRequest, settings: Mapping[str, Any]) -> bool:
+    """Whether the variant is a published checkpoint and no file that ``jepawm-bench train`` wrote takes its place."""
+    return "checkpoint" in settings and not str(request.weights).endswith(".safetensors")
 
 
 def _trained_here(request: AgentRequest, settings: dict[str, Any]) -> Callable[[], tuple[JEPAWorldModel, Any]]:
@@ -76,18 +103,58 @@ def _trained_here(request: AgentRequest, settings: dict[str, Any]) -> Callable[[
         raise ConfigError(f"Agent {request.card.name!r} comes without weights; name a file with --weights.")
     path = _shipped(shipped) if request.weights is None else Path(request.weights)
     settings.pop("recipe", None)
+    _leave_out_published(request, settings)
+    encoder_weights = _encoder_weights(settings)
 
     def load() -> tuple[JEPAWorldModel, Any]:
-        model = load_world_model(path)
+        model = load_world_model(path, encoder_weights)
         return model, {
             "weights": path.name,
             "weights_sha256": sha256(path),
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "precision": "float32",
             "torch": torch.__version__,
+            **_encoder_record(model),
         }
 
     return load
+
+
+def _leave_out_published(request: AgentRequest, settings: dict[str, Any]) -> None:
+    """Take the description of a published checkpoint out, in whose place a file is used that describes itself.
+
+    Raises:
+        ConfigError: if the user changed that description.
+    """
+    own = request.card.variants[request.variant]
+    if "checkpoint" not in own:
+        return
+    for key in SETTINGS:
+        stated = settings.pop(key, None)
+        if key == "encoder" and stated != own[key]:
+            settings["encoder"] = {name: value for name, value in stated.items() if own[key].get(name) != value}
+        elif stated != own.get(key):
+            raise ConfigError(f"{request.weights} says itself what {key} is; leave the setting out.")
+
+
+def _encoder_weights(settings: dict[str, Any]) -> str | None:
+    """The file of ``encoder.weights``, for a model that does not hold its encoder; takes the table out."""
+    table = dict(settings.pop("encoder", {}))
+    named = table.pop("weights", AUTO)
+    for key in table:
+        raise ConfigError(unknown("setting of the encoder", key, ["weights"]))
+    return None if named == AUTO else str(named)
+
+
+def _encoder_record(model: JEPAWorldModel) -> dict[str, Any]:
+    """For the record of a run, of an encoder that the model's file does not hold."""
+    source = model.encoder_source
+    if not source:
+        return {}
+    record = {"encoder": source["file"], "encoder_sha256": source["sha256"]}
+    if source["file"] == RANDOM:
+        record["unranked"] = "The image encoder has random weights; the agent was trained to try things out."
+    return record
 
 
 def _published(request: AgentRequest, settings: dict[str, Any]) -> Callable[[], tuple[JEPAWorldModel, Any]]:
@@ -126,6 +193,14 @@ def _planner(settings: dict[str, Any]) -> Planner:
 
 def _control(settings: dict[str, Any]) -> Control:
     return Control(**_table(settings, "control", Control))
+
+
+def _observation(settings: dict[str, Any]) -> dict[str, Any]:
+    """Takes out the options of observation; which there are is the environment's affair, and the harness asks it."""
+    table = settings.pop("observation", {})
+    if not isinstance(table, Mapping):
+        raise ConfigError(f'observation={table!r} is not possible; it is a table, such as {{channels = "two"}}.')
+    return dict(table)
 
 
 def _inference(settings: dict[str, Any]) -> Inference:

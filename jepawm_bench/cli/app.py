@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from jepawm_bench.cli import compare, data, doctor, leaderboard, listing, run, tasks, train, verify
+from jepawm_bench.cli import compare, data, doctor, leaderboard, listing, run, sweep, tasks, train, verify
 
 
 def build_app() -> typer.Typer:
@@ -25,6 +25,7 @@ def build_app() -> typer.Typer:
     app.add_typer(tasks.app, name="tasks")
     app.add_typer(data.app, name="data")
     app.command("train")(train.train)
+    app.add_typer(sweep.app, name="sweep")
     app.command("doctor")(doctor.doctor)
     return app
 

@@ -14,7 +14,7 @@ Rows = list[dict[str, Any]]
 
 
 def list_(
-    what: Annotated[str, typer.Argument(help="envs, agents, planners, protocols, datasets or recipes.")],
+    what: Annotated[str, typer.Argument(help="envs, agents, planners, protocols, datasets, recipes or ablations.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
     """Show what there is."""
@@ -89,6 +89,10 @@ def _plugged(group: str) -> Rows:
     return rows
 
 
+def _ablations() -> Rows:
+    return [{**row, "cells": list(row["cells"])} for row in _plugged("jepawm_bench.ablations")]
+
+
 def _cell(value: Any) -> Any:
     return ", ".join(map(str, value)) if isinstance(value, list) else value
 
@@ -100,4 +104,5 @@ LISTS: dict[str, Callable[[], Rows]] = {
     "protocols": _protocols,
     "datasets": lambda: _plugged("jepawm_bench.datasets"),
     "recipes": lambda: _plugged("jepawm_bench.recipes"),
+    "ablations": _ablations,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -29,5 +30,6 @@ def train(
     except KeyboardInterrupt:
         typer.echo(f"Interrupted; continue with --resume. Checkpoints, if any, are in {folder}.", err=True)
         return 130
-    typer.echo(f"written to {path}")
+    if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun started, one speaks
+        typer.echo(f"written to {path}")
     return 0

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from jepawm_agents.training.encoder import effective_rank
-from jepawm_agents.training.loop import schedule
+from jepawm_agents.training.alarms import effective_rank
 from jepawm_agents.training.losses import STD_FLOOR, covariance, variance, world_model_loss
+from jepawm_agents.training.schedules import learning_rate
 from jepawm_agents.world_models.base import Prediction, Predictor
 
 
@@ -123,8 +123,8 @@ def test_stopping_the_gradient_keeps_the_value_and_learns_from_the_last_pass_alo
 
 
 def test_the_learning_rate_rises_over_a_twentieth_and_then_falls_to_nearly_nothing():
-    factors = [schedule(step, 200) for step in range(200)]
+    factors = [learning_rate(step, 200, peak=1.0) for step in range(200)]
     assert factors[:10] == pytest.approx([(k + 1) / 10 for k in range(10)])
     assert factors[10] == 1.0 and factors[-1] < 1e-3
     assert all(later <= earlier for earlier, later in pairwise(factors[10:]))
-    assert schedule(0, 1) == 1.0
+    assert learning_rate(0, 1, peak=1.0) == 1.0

@@ -16,13 +16,11 @@ from torch import nn
 from jepawm_agents.errors import AgentError, ConfigError, WeightsError
 from jepawm_agents.training.data import Episodes, Windows, step_generator
 from jepawm_agents.training.loop import LoopSettings, run_loop
-from jepawm_agents.training.recipes import list_recipes
 from jepawm_agents.training.run import main
 from jepawm_agents.world_models.weights import load_world_model
 from jepawm_envs.data import EpisodeStore, collect
 
 WALL = "compact/wall"
-every_recipe = pytest.mark.parametrize("recipe", [recipe["name"] for recipe in list_recipes()])
 PREDICTORS = {
     "compact/wall": {"width": 16, "proprio_width": 8, "depth": 1, "heads": 2, "mlp_ratio": 2.0},
     "compact/wall_dino_wm": {
@@ -34,6 +32,7 @@ PREDICTORS = {
         "mlp_dim": 32,
     },
 }
+both_families = pytest.mark.parametrize("recipe", list(PREDICTORS))
 ENCODER_STEPS, PREDICTOR_STEPS = 110, 60
 
 
@@ -126,7 +125,7 @@ def test_the_trained_model_loads_and_imagines(finished):
     assert torch.isfinite(imagined.visual).all()
 
 
-@every_recipe
+@both_families
 def test_a_training_killed_in_every_stage_and_resumed_equals_an_undisturbed_one(tmp_path, finished, recipe):
     whole, parts = finished[0] if recipe == WALL else tmp_path / "whole", tmp_path / "parts"
     if recipe != WALL:
@@ -291,3 +290,19 @@ def test_training_on_thinned_data_gives_a_model_of_primitive_actions(tmp_path):
     settings["data"] |= {"frameskip": 5}
     model = load_world_model(train(tmp_path, settings=settings))
     assert model.config["action_dim"] == 2 and model.normaliser.action_mean.shape == (2,)
+
+
+def test_an_encoder_may_learn_to_read_proprioception_and_labels(tmp_path):
+    settings = tiny(steps=1)
+    settings["encoder"] |= {"proprio": 1.0, "state": 2.0, "state_columns": [1], "state_angles": [0], "steps": 400}
+    train(tmp_path, settings=settings)
+    rows = curve(tmp_path / "encoder.csv")
+    for name in ("val_proprio", "val_state"):  # 1.0: the mean of the targets
+        assert float(rows[-1][name]) < 0.7 and float(rows[-1][name]) < 0.8 * float(rows[0][name])
+
+
+def test_labels_that_name_nothing_are_refused(tmp_path):
+    settings = tiny()
+    settings["encoder"] |= {"state": 1.0}
+    with pytest.raises(ConfigError, match="state_columns and state_angles name none"):
+        train(tmp_path, settings=settings)

@@ -35,6 +35,10 @@ class LoadedEncoder:
     """For the record of a run."""
     sha256: str | None
     """Of the file; None for random weights."""
+    path: Path | None = None
+    """The file."""
+    entry: str | None = None
+    """The model that was read of a file that holds several."""
 
     @property
     def random(self) -> bool:
@@ -42,14 +46,14 @@ class LoadedEncoder:
         return self.sha256 is None
 
 
-def load_encoder(settings: Mapping[str, Any], checkpoint: Path, *, may_be_random: bool) -> LoadedEncoder:
+def load_encoder(settings: Mapping[str, Any], checkpoint: Path | None, *, may_be_random: bool) -> LoadedEncoder:
     """Build the encoder and give it weights.
 
     Args:
         settings: ``family`` and sizes, and optionally ``weights``: a path, ``auto`` (the default: what the
             checkpoint brings along, else the published file from this machine or the network) or ``random``; and
             ``entry``, which model of a file that holds several.
-        checkpoint: the world model's file.
+        checkpoint: the world model's file; None where there is none yet.
         may_be_random: whether an encoder whose weights are nowhere to be had is made random, with a warning.
 
     Raises:
@@ -65,9 +69,11 @@ def load_encoder(settings: Mapping[str, Any], checkpoint: Path, *, may_be_random
     name = (str(sizes["family"]), str(sizes.get("size")))
     if weights != AUTO:
         return _named(encoder, Path(weights), name, entry)
-    if isinstance(read_file(checkpoint).get(CARRIED), Mapping):
+    if checkpoint is not None and isinstance(read_file(checkpoint).get(CARRIED), Mapping):
         _load(encoder, checkpoint, CARRIED)
-        return LoadedEncoder(encoder, f"entry {CARRIED!r} of the checkpoint", sha256_of(checkpoint))
+        return LoadedEncoder(
+            encoder, f"entry {CARRIED!r} of the checkpoint", sha256_of(checkpoint), checkpoint, CARRIED
+        )
     known = encoder_file(*name)
     try:
         found = find_or_fetch(known.file, flag="--set encoder.weights=PATH")
@@ -76,8 +82,9 @@ def load_encoder(settings: Mapping[str, Any], checkpoint: Path, *, may_be_random
             raise
         LOG.warning("WARNING: the image encoder is RANDOM; results say nothing about the published model. %s", problem)
         return _random(sizes, "no weights found")
-    _load(encoder, found.path, entry or known.entry)
-    return LoadedEncoder(encoder, f"{found.path.name} ({found.origin})", found.sha256)
+    entry = entry or known.entry
+    _load(encoder, found.path, entry)
+    return LoadedEncoder(encoder, f"{found.path.name} ({found.origin})", found.sha256, found.path, entry)
 
 
 def _named(encoder: PatchEncoder, path: Path, name: tuple[str, str], entry: str | None) -> LoadedEncoder:
@@ -90,7 +97,7 @@ def _named(encoder: PatchEncoder, path: Path, name: tuple[str, str], entry: str 
     if entry is None and known is not None and known.entry in read_file(path):
         entry = known.entry
     _load(encoder, path, entry)
-    return LoadedEncoder(encoder, path.name, sha256_of(path))
+    return LoadedEncoder(encoder, path.name, sha256_of(path), path, entry)
 
 
 def _load(encoder: PatchEncoder, path: Path, entry: str | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from jepawm_agents.world_models.weights import PREDICTORS, build
 
 SETTINGS = ("checkpoint", "encoder", "predictor", "normaliser", "action_dim", "proprio_dim", "frameskip", "window")
 """The part of a variant that describes a published world model; all of it is needed."""
-CONSTANTS = ("action_mean", "action_std", "proprio_mean", "proprio_std")
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ def _checkpoint(settings: Mapping[str, Any]) -> PublishedFile:
 
 def _given(path: Path) -> Found:
     if not path.is_file():
-        raise WeightsError(f"There is no weights file at {path}.")
+        raise WeightsError(f"There is no weights file at {path}; check the path given with --weights.")
     return Found(path, sha256_of(path), "--weights")
 
 
@@ -143,19 +142,8 @@ def _expected(settings: dict[str, Any], description: Mapping[str, Any], encoder:
 
 def _normaliser(description: Mapping[str, Any]) -> Normaliser:
     """The published constants of actions and proprioception."""
-    settings = description["normaliser"]
-    for key in settings:
-        if key not in CONSTANTS:
-            raise ConfigError(unknown("constant of the normaliser", key, CONSTANTS))
     normaliser = Normaliser(description["action_dim"], description["proprio_dim"])
-    for key in CONSTANTS:
-        own: torch.Tensor = getattr(normaliser, key)
-        values = settings.get(key)
-        if not isinstance(values, Sequence) or len(values) != own.numel():
-            raise ConfigError(f"normaliser.{key}={values!r} is not possible; it is a list of {own.numel()} numbers.")
-        own.copy_(torch.tensor(values, dtype=own.dtype))
-        if key.endswith("_std") and not bool((own > 0).all()):
-            raise ConfigError(f"normaliser.{key}={values!r} is not possible; deviations are positive.")
+    normaliser.set(description["normaliser"])
     return normaliser
 
 

@@ -1,23 +1,44 @@
-"""Episodes in memory, split into training and validation, and the windows models are trained on."""
+"""Episodes, split into training and validation, and the windows models are trained on.
+
+What is small is in memory: actions, proprioception, and images up to a limit. Larger image sets stay on disk
+(:mod:`.frames_on_disk`), where single frames are read. Episodes may have different lengths; rows behind the end of a
+short one are zero and never drawn.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from jepawm_envs.data import EpisodeStore
+from jepawm_agents.training.distributed import WHOLE, Share
+from jepawm_agents.training.frames_on_disk import FramesOnDisk
+from jepawm_agents.training.joined_store import Store
+from jepawm_envs.data import WindowIndex
 
 SPLIT_SEED = 234  # data seed of the published configurations
+GIB = 2**30
+Numbers = NDArray[np.int64]
+
+
+class ByFrame(Protocol):
+    """Something a frame, in memory or not: ``values[episode, time]`` with tensors of numbers of one shape (...)."""
+
+    def __getitem__(self, place: tuple[Tensor, Tensor], /) -> Tensor:
+        """(..., *what belongs to a frame)."""
+        ...
 
 
 @dataclass(frozen=True)
 class Episodes:
-    """A data set in memory."""
+    """A data set; T is the length of its longest episode."""
 
-    pixels: Tensor
+    pixels: Tensor | FramesOnDisk
     """(episodes, T + 1, H, W, 3) uint8."""
     actions: Tensor
     """(episodes, T, A) float32, environment units; the ``frameskip`` actions between two frames side by side."""
@@ -30,6 +51,10 @@ class Episodes:
     sha256: str
     frameskip: int = 1
     """Environment steps between two frames."""
+    lengths: Numbers | None = None
+    """Rows of ``actions`` that belong to every episode; None: all."""
+    states: Tensor | None = None
+    """(episodes, T + 1, S) float32, of the simulator; None unless they were asked for."""
 
     @property
     def primitive_actions(self) -> Tensor:
@@ -37,60 +62,180 @@ class Episodes:
         return self.actions.unflatten(-1, (self.frameskip, -1)).flatten(1, 2)
 
     @classmethod
-    def load(cls, store: EpisodeStore, validation_share: float) -> Episodes:
-        """Read a whole data set and split it by episodes."""
-        count = store.meta["episodes"]
+    def load(
+        cls, store: Store, validation_share: float, memory: float = float("inf"), *, states: bool = False
+    ) -> Episodes:
+        """Read a data set and split it by episodes.
+
+        Args:
+            store: to be read; it must stay open as long as the images are on disk.
+            validation_share: share of the episodes that are held out, at least one.
+            memory: GiB; images that take more stay on disk.
+            states: whether the simulator's states are read too.
+        """
+        count, lengths = len(store), np.asarray(store.lengths, np.int64)
         order = np.random.default_rng(SPLIT_SEED).permutation(count)
         held_out = max(1, round(count * validation_share))
+        size = count * (int(lengths.max()) + 1) * int(np.prod(store.frame_shape))
+        if size <= memory * GIB:
+            pixels = _stacked([torch.from_numpy(store.frames(episode)) for episode in range(count)])
+        else:
+            pixels = FramesOnDisk(store)
         return cls(
-            pixels=torch.from_numpy(np.stack([store.frames(episode) for episode in range(count)])),
-            actions=torch.from_numpy(store.actions.astype(np.float32)),
-            proprio=torch.from_numpy(store.proprio),
+            pixels=pixels,
+            actions=_stacked([_rows(store, "actions", episode) for episode in range(count)]),
+            proprio=_stacked([_rows(store, "proprio", episode) for episode in range(count)]),
             train=np.sort(order[held_out:]),
             validation=np.sort(order[:held_out]),
             sha256=store.sha256(),
             frameskip=store.meta.get("frameskip", 1),
+            lengths=None if (lengths == lengths[0]).all() else lengths,
+            states=_stacked([_rows(store, "states", episode) for episode in range(count)]) if states else None,
         )
+
+    def real_steps(self, episodes: np.ndarray) -> Tensor:
+        """Rows of :attr:`actions` of some episodes, one below the other, (N, A)."""
+        return _real(self.actions, self._lengths(), episodes)
+
+    def real_actions(self, episodes: np.ndarray) -> Tensor:
+        """Primitive actions of some episodes, one below the other, (N, A)."""
+        return _real(self.primitive_actions, self._lengths() * self.frameskip, episodes)
+
+    def real_proprio(self, episodes: np.ndarray) -> Tensor:
+        """Proprioception of all frames of some episodes, (N, Q)."""
+        return self.real_frames(self.proprio, episodes)
+
+    def real_frames(self, values: Tensor, episodes: np.ndarray) -> Tensor:
+        """What belongs to the frames of some episodes, (N, ...) of values (all episodes, T + 1, ...)."""
+        return _real(values, self._lengths() + 1, episodes)
+
+    def draw_steps(self, random: np.random.Generator, episodes: np.ndarray, count: int) -> tuple[Tensor, Tensor]:
+        """Episode and time of ``count`` actions, (count,) each; all are equally likely."""
+        if self.lengths is None:
+            episode = torch.from_numpy(random.choice(episodes, size=count))
+            return episode, torch.from_numpy(random.integers(0, self.actions.shape[1], size=count))
+        places = WindowIndex.of(self.lengths, 2, 1, episodes).draw(random, count)
+        return torch.from_numpy(places[0]), torch.from_numpy(places[1])
+
+    def draw_frames(self, random: np.random.Generator, episodes: np.ndarray, count: int) -> tuple[Tensor, Tensor]:
+        """Episode and time of ``count`` frames, (count,) each; all are equally likely."""
+        if self.lengths is None:
+            episode = torch.from_numpy(random.choice(episodes, size=count))
+            return episode, torch.from_numpy(random.integers(0, self.proprio.shape[1], size=count))
+        places = WindowIndex.of(self.lengths, 1, 1, episodes).draw(random, count)
+        return torch.from_numpy(places[0]), torch.from_numpy(places[1])
+
+    def frame_places(self, episodes: np.ndarray | None = None) -> tuple[Tensor, Tensor]:
+        """Episode and time of every frame of some episodes, or of all, in order."""
+        chosen = np.arange(len(self.actions)) if episodes is None else episodes
+        frames = self._lengths()[chosen] + 1
+        first = np.repeat(np.cumsum(frames) - frames, frames)
+        time = np.arange(int(frames.sum())) - first
+        return torch.from_numpy(np.repeat(chosen, frames)), torch.from_numpy(time)
+
+    def _lengths(self) -> Numbers:
+        return np.full(len(self.actions), self.actions.shape[1]) if self.lengths is None else self.lengths
 
 
 @dataclass(frozen=True)
 class Windows:
     """Encoded episodes, cut into windows of model steps."""
 
-    visual: Tensor
-    """(episodes, T + 1, P, D) latents of every frame."""
+    visual: ByFrame
+    """Latents of every frame: a tensor (episodes, T + 1, P, D), or what gives those asked for."""
     actions: Tensor
     """(episodes, T, A) normalised actions between neighbouring frames."""
     proprio: Tensor
     """(episodes, T + 1, Q) normalised."""
     frameskip: int
     """Stored frames a model step takes."""
+    lengths: Numbers | None = None
+    """As in :class:`Episodes`."""
 
     def draw(
-        self, random: np.random.Generator, episodes: np.ndarray, batch: int, frames: int
+        self, random: np.random.Generator, episodes: np.ndarray, batch: int, frames: int, share: Share = WHOLE
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw random windows.
+        """Draw random windows, see :meth:`take`; of a share of the batch, the rest is drawn too, but not read."""
+        episode, start = self.places(random, episodes, batch, frames)
+        own = share.of(batch)
+        return self.take(episode[own], start[own], frames)
+
+    def places(
+        self, random: np.random.Generator, episodes: np.ndarray, batch: int, frames: int
+    ) -> tuple[Tensor, Tensor]:
+        """Episode and first frame of random windows, (B,) each; all windows are equally likely.
+
+        Raises:
+            ValueError: if no episode is long enough.
+        """
+        span = (frames - 1) * self.frameskip
+        if self.lengths is not None:
+            places = WindowIndex.of(self.lengths, frames, self.frameskip, episodes).draw(random, batch)
+            return torch.from_numpy(places[0]), torch.from_numpy(places[1])
+        if span > self.actions.shape[1]:
+            raise ValueError(
+                f"Windows of {frames} frames need episodes of {span} steps; these have {self.actions.shape[1]}."
+            )
+        episode = torch.from_numpy(random.choice(episodes, size=batch))
+        return episode, torch.from_numpy(random.integers(0, self.actions.shape[1] - span + 1, size=batch))
+
+    def take(self, episode: Tensor, start: Tensor, frames: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Windows by episode and first frame, (B,) each.
 
         Returns:
             Latents (B, frames, P, D), actions (B, frames - 1, frameskip * A) with actions side by
             side, and proprioception (B, frames, Q).
         """
-        span = (frames - 1) * self.frameskip
-        if span > self.actions.shape[1]:
-            raise ValueError(
-                f"Windows of {frames} frames need episodes of {span} steps; these have {self.actions.shape[1]}."
-            )
-        episode = torch.from_numpy(random.choice(episodes, size=batch))[:, None]
-        start = torch.from_numpy(random.integers(0, self.actions.shape[1] - span + 1, size=batch))[:, None]
+        episode, start = episode[:, None], start[:, None]
         frame = start + self.frameskip * torch.arange(frames)
-        action = self.actions[episode, start + torch.arange(span)]
+        action = self.actions[episode, start + torch.arange((frames - 1) * self.frameskip)]
         return (
             self.visual[episode, frame],
             action.unflatten(1, (frames - 1, -1)).flatten(2),
             self.proprio[episode, frame],
         )
 
+    def count(self, episodes: np.ndarray, frames: int) -> int:
+        """Number of different windows of some episodes.
+
+        Raises:
+            ValueError: if no episode is long enough.
+        """
+        lengths = np.full(len(self.actions), self.actions.shape[1]) if self.lengths is None else self.lengths
+        return len(WindowIndex.of(lengths, frames, self.frameskip, episodes))
+
+    def horizon(self, episodes: np.ndarray) -> int:
+        """Model steps that the shortest of some episodes holds, at least one."""
+        shortest = self.actions.shape[1] if self.lengths is None else int(self.lengths[episodes].min())
+        return max(1, shortest // self.frameskip)
+
 
 def step_generator(seed: int, stage: str, step: int) -> np.random.Generator:
     """The randomness of one training step: a function of its number, so that a resumed run draws the same."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(*stage.encode(), step)))
+
+
+def in_portions(places: tuple[Tensor, Tensor], size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Places of frames, ``size`` at a time."""
+    yield from zip(places[0].split(size), places[1].split(size), strict=True)
+
+
+def _rows(store: Store, name: str, episode: int) -> Tensor:
+    return torch.from_numpy(store.array(name, episode).astype(np.float32))
+
+
+def _stacked(parts: list[Tensor]) -> Tensor:
+    """(episodes, longest, ...), zero behind the end of shorter ones."""
+    if len({len(part) for part in parts}) == 1:
+        return torch.stack(parts)
+    stacked = parts[0].new_zeros((len(parts), max(map(len, parts)), *parts[0].shape[1:]))
+    for row, part in zip(stacked, parts, strict=True):
+        row[: len(part)] = part
+    return stacked
+
+
+def _real(values: Tensor, rows: Numbers, episodes: np.ndarray) -> Tensor:
+    chosen = values[torch.from_numpy(episodes)]
+    if (rows[episodes] == values.shape[1]).all():
+        return chosen.flatten(0, 1)
+    return torch.cat([row[:count] for row, count in zip(chosen, rows[episodes].tolist(), strict=True)])

@@ -8,7 +8,7 @@ whole, which trains both together, is :func:`eb_jepa_loss` (eb_jepa ``jepa.py:15
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,12 +16,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from jepawm_agents.errors import ConfigError
+from jepawm_agents.suggest import unknown
+from jepawm_agents.training.distances import Distance
 from jepawm_agents.world_models.base import Prediction, Predictor
 from jepawm_agents.world_models.eb_jepa import GRUPredictor, InverseDynamics
 
 STD_FLOOR = 1e-4
-Distance = Callable[[Tensor, Tensor], Tensor]
-"""Mean distance of a prediction from its target: ``F.mse_loss``, or ``F.l1_loss`` for V-JEPA-2-AC."""
+ORDER_WEIGHTS = ("published", "equal")
 
 
 def variance(z: Tensor) -> Tensor:
@@ -53,16 +55,19 @@ def world_model_loss(
     proprio: Tensor | None,
     *,
     rollout_steps: int,
-    cut: int,
+    cut: int | Sequence[int],
     window: int,
     stop_gradient: bool,
     distance: Distance = F.mse_loss,
     true_proprio: bool = False,
+    proprio_loss: bool = True,
+    order_weights: str = "published",
 ) -> Tensor:
     """Teacher forcing plus, for ``rollout_steps`` k above one, imagined steps: L_1 / (k + 1) + sum_j L_j / k.
 
-    The weights are the reference's, unequal as they are (TR:888, VW:508); one step alone has weight 1/2. The
-    proprio target of teacher forcing is not detached there and is not here.
+    These weights are the reference's, unequal as they are (TR:888, VW:508); one step alone has weight 1/2. With
+    ``order_weights="equal"`` every order has weight 1 / k. The proprio target of teacher forcing is not detached in
+    the reference and is not here.
 
     Args:
         predictor: the model.
@@ -70,25 +75,33 @@ def world_model_loss(
         action: (B, T - 1, A) normalised.
         proprio: (B, T, Q) normalised, or None.
         rollout_steps: k.
-        cut: last true frame before imagining; the imagined steps predict frames cut + 2 on.
+        cut: last true frame before imagining; the imagined steps predict frames cut + 2 on. Of several, the mean
+            of their terms counts.
         window: frames the predictor sees in imagined steps.
         stop_gradient: detach all context before every imagined step, so that only its own forward pass learns.
         distance: of predictions from targets.
         true_proprio: imagined steps see recorded proprioception instead of imagined one, as V-JEPA-2-AC's do.
+        proprio_loss: whether predicted proprioception is compared too.
+        order_weights: ``published`` or ``equal``.
 
     Returns:
         The loss, a scalar.
 
     Raises:
-        ValueError: if imagined proprioception is asked of a predictor that predicts none.
+        ValueError: if imagined proprioception is asked of a predictor that predicts none, or for unknown weights.
     """
+    if order_weights not in ORDER_WEIGHTS:
+        raise ConfigError(unknown("order_weights", order_weights, ORDER_WEIGHTS))
     felt = None if proprio is None else predictor.embed_proprio(proprio)
     forced = predictor(visual[:, :-1], action, None if felt is None else felt[:, :-1])
-    target = None if felt is None else felt[:, 1:]
-    loss = feature_distance(forced, visual[:, 1:], target, distance) / (rollout_steps + 1)
-    if rollout_steps > 1:
-        given = (predictor, visual, action, felt, forced, rollout_steps, cut, window, stop_gradient)
-        loss = loss + rollout_loss(*given, distance=distance, true_proprio=true_proprio)
+    target = None if felt is None or not proprio_loss else felt[:, 1:]
+    orders = rollout_steps + 1 if order_weights == "published" else rollout_steps
+    loss = feature_distance(forced, visual[:, 1:], target, distance) / orders
+    cuts = [cut] if isinstance(cut, int) else cut
+    for place in cuts if rollout_steps > 1 else ():
+        given = (predictor, visual, action, felt, forced, rollout_steps, place, window, stop_gradient)
+        how = {"distance": distance, "true_proprio": true_proprio, "proprio_loss": proprio_loss}
+        loss = loss + rollout_loss(*given, **how) / len(cuts)
     return loss
 
 
@@ -105,6 +118,7 @@ def rollout_loss(
     *,
     distance: Distance = F.mse_loss,
     true_proprio: bool = False,
+    proprio_loss: bool = True,
 ) -> Tensor:
     """The imagined steps of :func:`world_model_loss`, weighted; ``felt`` (B, T, P, E) is embedded."""
     seen = [*visual[:, : cut + 1].unbind(1), forced.visual[:, cut]]
@@ -119,7 +133,7 @@ def rollout_loss(
         if stop_gradient:
             context, touch = context.detach(), None if touch is None else touch.detach()
         out = predictor(context, action[:, first : step + 1], touch, last_only=True)
-        target = None if felt is None else felt[:, step + 1 : step + 2].detach()
+        target = felt[:, step + 1 : step + 2].detach() if felt is not None and proprio_loss else None
         total = total + feature_distance(out, visual[:, step + 1 : step + 2], target, distance) / rollout_steps
         seen.append(out.visual[:, -1])
         if sensed is not None and felt is not None:

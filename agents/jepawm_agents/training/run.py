@@ -10,10 +10,15 @@ from typing import Any
 
 from jepawm_agents.errors import AgentError, ConfigError
 from jepawm_agents.suggest import unknown
+from jepawm_agents.training.distributed import launched
 from jepawm_agents.training.loop import Progress
 from jepawm_agents.training.recipes import load_recipe
 
-KINDS = {"world_model": "jepawm_agents.training.world_model"}
+KINDS = {
+    "world_model": "jepawm_agents.training.world_model",
+    "eb_jepa": "jepawm_agents.training.eb_jepa",
+    "head": "jepawm_agents.training.head",
+}
 """Module of every kind of recipe; each has ``check(plan)`` and ``train(plan, out=, resume=, progress=) -> Path``."""
 
 
@@ -37,10 +42,18 @@ def main(recipe: str, *, settings: Mapping[str, Any], out: Path, resume: bool, p
     if plan["kind"] not in KINDS:
         raise ConfigError(unknown("kind of recipe", plan["kind"], KINDS))
     kind = import_module(KINDS[plan["kind"]])
-    kind.check(plan)
-    out.mkdir(parents=True, exist_ok=True)
-    _claim(out, plan, resume)
-    return kind.train(plan, out=out, resume=resume, progress=progress)
+    with launched(plan.get("train", {}).get("device", "auto")) as ranks:
+        kind.check(plan)
+        if ranks.first:
+            out.mkdir(parents=True, exist_ok=True)
+            _claim(out, plan, resume)
+        else:
+            progress = _silent
+        return kind.train(plan, out=out, resume=resume, progress=progress)
+
+
+def _silent(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+    """The progress of a process that is not the first."""
 
 
 def _claim(out: Path, plan: Mapping[str, Any], resume: bool) -> None:

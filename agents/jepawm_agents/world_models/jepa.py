@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,8 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from jepawm_agents.errors import ConfigError
+from jepawm_agents.suggest import unknown
 from jepawm_agents.world_models.base import Predictor
 from jepawm_agents.world_models.encoders.base import Encoder
+
+CONSTANTS = ("action_mean", "action_std", "proprio_mean", "proprio_std")
 
 
 class Latent(NamedTuple):
@@ -58,6 +62,26 @@ class Normaliser(nn.Module):
             getattr(self, f"{name}_mean").copy_(flat.mean(dim=0))
             getattr(self, f"{name}_std").copy_(flat.std(dim=0))
 
+    def set(self, constants: Mapping[str, Any]) -> None:
+        """Take the constants as they are given, lists of numbers under the names of :data:`CONSTANTS`.
+
+        Raises:
+            ConfigError: if one is missing or unknown, has another length, or a deviation is not positive.
+        """
+        for key in constants:
+            if key not in CONSTANTS:
+                raise ConfigError(unknown("constant of the normaliser", key, CONSTANTS))
+        for key in CONSTANTS:
+            own: Tensor = getattr(self, key)
+            values = constants.get(key)
+            if not isinstance(values, Sequence) or len(values) != own.numel():
+                raise ConfigError(
+                    f"normaliser.{key}={values!r} is not possible; it is a list of {own.numel()} numbers."
+                )
+            own.copy_(torch.tensor(values, dtype=own.dtype))
+            if key.endswith("_std") and not bool((own > 0).all()):
+                raise ConfigError(f"normaliser.{key}={values!r} is not possible; deviations are positive.")
+
     def is_identity(self) -> bool:
         """Whether normalised units are the environment's own."""
         means, stds = (self.action_mean, self.proprio_mean), (self.action_std, self.proprio_std)
@@ -101,6 +125,8 @@ class JEPAWorldModel(nn.Module):
         self.predictor: Predictor = predictor
         self.normaliser: Normaliser = normaliser
         self.window, self.config = window, dict(config)
+        self.encoder_source: Mapping[str, Any] = {}
+        """Where the encoder's weights lie, if the model's own file does not hold them."""
         predictor.attach(self.encoder)
 
     def train(self, mode: bool = True) -> JEPAWorldModel:
