@@ -36,8 +36,8 @@ class Chunk(NamedTuple):
 
     actions: NDArray[np.float64]
     """Environment actions for the next T steps, (E, T, A), in the environment's units."""
-    model_evaluations: int = 0
-    """Candidate action sequences scored per episode."""
+    model_evaluations: int | NDArray[np.integer[Any]] = 0
+    """Candidate action sequences scored for an episode: one number for all of them, or one each, (E,)."""
     trace: Mapping[str, NDArray[Any]] | None = None
     """Optional planner trace, each (E, J)."""
 

@@ -213,9 +213,13 @@ class JEPAWMAgent:
 
     # Records
 
-    def _evaluations(self, plan: Plan | None) -> int:
-        """Of one episode. A chunk has one number for the whole batch: who is planned no more is counted as planned."""
-        return plan.evaluations if plan is not None else self.planner.evaluations
+    def _evaluations(self, plan: Plan | None) -> int | NDArray[np.int64]:
+        """Of one episode, or (E,) where some are planned no more and so cost nothing."""
+        if plan is not None and len(self._active) == len(self._keys):
+            return plan.evaluations
+        spent = np.zeros(len(self._keys), dtype=np.int64)
+        spent[self._active] = 0 if plan is None else plan.evaluations
+        return spent
 
     def _trace(self, plan: Plan | None) -> dict[str, NDArray[Any]]:
         """The plan's trace by name, each (E, J); NaN for episodes that are planned no more."""

@@ -30,6 +30,7 @@ class Adds(Predictor):
         return action
 
     def advance(self, visual, condition, proprio, *, last_only=False) -> Prediction:
+        assert proprio is not None
         out, felt = self.w * visual + condition[:, :, None], self.v * proprio
         return Prediction(out[:, -1:], felt[:, -1:]) if last_only else Prediction(out, felt)
 

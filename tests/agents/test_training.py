@@ -32,7 +32,7 @@ PREDICTORS = {
         "mlp_dim": 32,
     },
 }
-every_recipe = pytest.mark.parametrize("recipe", PREDICTORS)
+both_families = pytest.mark.parametrize("recipe", list(PREDICTORS))
 ENCODER_STEPS, PREDICTOR_STEPS = 110, 60
 
 
@@ -125,7 +125,7 @@ def test_the_trained_model_loads_and_imagines(finished):
     assert torch.isfinite(imagined.visual).all()
 
 
-@every_recipe
+@both_families
 def test_a_training_killed_in_every_stage_and_resumed_equals_an_undisturbed_one(tmp_path, finished, recipe):
     whole, parts = finished[0] if recipe == WALL else tmp_path / "whole", tmp_path / "parts"
     if recipe != WALL:

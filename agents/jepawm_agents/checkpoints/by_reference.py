@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jepawm_agents.checkpoints.encoder import AUTO, RANDOM, LoadedEncoder, load_encoder
+from jepawm_agents.checkpoints.encoder_files import ENCODER_FILES
 from jepawm_agents.checkpoints.fetch import cache_folder, sha256_of
 from jepawm_agents.errors import WeightsError
 
@@ -42,17 +43,18 @@ def encoder_from(source: Mapping[str, Any], model: Mapping[str, Any], named: str
     """
     if source["file"] == RANDOM:
         return load_encoder({**model, "weights": RANDOM}, None, may_be_random=True)
-    weights = named or _lying_here(source) or AUTO
+    weights = named or _lying_here(source) or (AUTO if _is_published(source, model) else None)
+    if weights is None:
+        raise WeightsError(
+            f"{_trained_on(source)} Put that file into {cache_folder()}, or name it with --set encoder.weights=PATH."
+        )
     if weights != AUTO:
         _check_hash(Path(weights), source)
     entry = {"entry": source["entry"]} if source["entry"] else {}
     try:
         loaded = load_encoder({**model, "weights": weights, **entry}, None, may_be_random=False)
     except WeightsError as problem:
-        raise WeightsError(
-            f"The world model was trained on the encoder of {source['file']} (sha256 {source['sha256'][:12]}...), "
-            f"which it does not hold. {problem}"
-        ) from None
+        raise WeightsError(f"{_trained_on(source)} {problem}") from None
     if loaded.sha256 != source["sha256"]:
         raise _another(str(loaded.path), loaded.sha256, source)
     return loaded
@@ -64,6 +66,19 @@ def _lying_here(source: Mapping[str, Any]) -> str | None:
         if path.is_file() and sha256_of(path) == source["sha256"]:
             return str(path)
     return None
+
+
+def _is_published(source: Mapping[str, Any], model: Mapping[str, Any]) -> bool:
+    """Whether it is the file that others can fetch."""
+    known = ENCODER_FILES.get((str(model["family"]), str(model.get("size"))))
+    return known is not None and source["file"] in (known.file.name, *known.file.aliases)
+
+
+def _trained_on(source: Mapping[str, Any]) -> str:
+    return (
+        f"The world model was trained on the encoder of {source['file']} (sha256 {source['sha256'][:12]}...), which it "
+        "does not hold."
+    )
 
 
 def _check_hash(path: Path, source: Mapping[str, Any]) -> None:

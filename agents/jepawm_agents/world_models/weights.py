@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -48,7 +48,8 @@ def build(config: Mapping[str, Any], encoder: Encoder | None = None) -> JEPAWorl
     Raises:
         ConfigError: for an unknown family or sizes that do not fit it.
     """
-    encoder = build_encoder(config["encoder"]) if encoder is None else encoder
+    if encoder is None:
+        encoder = cast("Encoder", build_encoder(config["encoder"]))
     settings = dict(config["predictor"])
     mode = settings.pop("proprio_mode", None)
     predictor = _make(
@@ -144,6 +145,19 @@ def _described(description: Mapping[str, Any], encoder_weights: str | None) -> J
     model = build(description["config"], loaded.encoder)
     model.encoder_source = source
     return model
+
+
+def world_model_notes(path: Path) -> dict[str, Any]:
+    """What a world model's file says of how it came about: ``recipe``, ``data_sha256``, ``validation``.
+
+    Raises:
+        WeightsError: if the file cannot be read.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return json.loads((file.metadata() or {}).get("world_model", "{}")).get("notes", {})
+    except (SafetensorError, OSError, ValueError) as problem:
+        raise WeightsError(f"{path} cannot be read as safetensors ({problem}); it may be truncated.") from None
 
 
 def sha256(path: Path) -> str:

@@ -19,3 +19,9 @@ def main(recipe, *, settings, out, resume, progress):
     path = out / "model.json"
     path.write_text(json.dumps({"recipe": recipe, "settings": settings, "resume": resume}))
     return path
+
+
+def list_ablations():
+    """One grid."""
+    cells = {"short": {"epochs": 1}, "long": {"epochs": 3, "table": {"text": "a b"}}}
+    return [{"name": "example_length", "summary": "How long.", "recipe": "example/tiny", "cells": cells}]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import tomllib
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
@@ -25,9 +26,9 @@ OWN = ("name", "summary", "published", "reached")
 
 
 def list_recipes() -> list[dict[str, Any]]:
-    """Name, summary, agent and environment of every recipe."""
+    """Name, kind, summary, agent and environment of every recipe."""
     return [
-        {"name": recipe["name"], "summary": recipe["summary"], "agent": recipe["agent"], "env": recipe["data"]["env"]}
+        {key: recipe[key] for key in ("name", "kind", "summary", "agent")} | {"env": recipe["data"]["env"] or "any"}
         for recipe in _all().values()
     ]
 
@@ -59,8 +60,14 @@ def list_ablations() -> list[dict[str, Any]]:
 
 
 def _all() -> dict[str, dict[str, Any]]:
-    stated = {recipe["name"]: recipe for recipe in map(tomllib.loads, _texts(files(FOLDER)))}
+    stated = _stated(files(FOLDER))
     return {name: _completed(_on_its_base(stated[name], stated)) for name in sorted(stated)}
+
+
+@cache
+def _stated(folder: Traversable) -> dict[str, dict[str, Any]]:
+    """Recipes as they are written, by name; not to be changed."""
+    return {recipe["name"]: recipe for recipe in map(tomllib.loads, _texts(folder))}
 
 
 def _texts(folder: Traversable) -> Iterator[str]:
