@@ -124,7 +124,7 @@ def test_a_decoder_learns_to_show_what_latents_say(tmp_path):
         head = build_head({"target": "image", "family": "compact", "latent_dim": 2, "grid_size": 1, "image_size": 16})
     head.fit(frames.mean_image())
     training = ImageTraining(head, frames, {**settings_of(l2=1.0), "batch_size": 64})
-    loop = LoopSettings(steps=150, learning_rate=3e-3, weight_decay=0.0, log_every=10, validate_every=50)
+    loop = LoopSettings(steps=100, learning_rate=3e-3, weight_decay=0.0, log_every=10, validate_every=50)
     figures = run_loop(
         "decoder",
         head,
