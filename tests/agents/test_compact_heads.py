@@ -146,7 +146,8 @@ def test_colours_are_part_of_a_published_encoder():
     for normalisation in ("half", "imagenet"):
         encoder: Any = torch.nn.Linear(1, 1)
         with torch.no_grad():
-            encoder.weight.fill_(1.0), encoder.bias.fill_(0.0)
+            encoder.weight.fill_(1.0)
+            encoder.bias.fill_(0.0)
         encoder.image_size, encoder.grid_size = 16, 2
         encoder.register_buffer("mean", torch.full((3,), float(normalisation == "half")), persistent=False)
         hashes.add(FrozenEncoder(encoder).sha256())

@@ -127,7 +127,11 @@ def test_the_full_recipe_has_the_published_number_of_parameters():
 
 def test_the_learning_rate_rises_for_312_steps_and_ends_at_a_hundredth():
     settings = LoopSettings.of(load_recipe(FULL)["train"])
-    keys = {"start": settings.start_learning_rate, "final": settings.final_learning_rate, "warm_up": settings.warm_up}
+    keys: dict[str, Any] = {
+        "start": settings.start_learning_rate,
+        "final": settings.final_learning_rate,
+        "warm_up": settings.warm_up,
+    }
     rates = [learning_rate(step, settings.steps, peak=settings.learning_rate, **keys) for step in range(3120)]
     assert rates[0] == pytest.approx(1e-3 / 312, rel=1e-4) and rates[311] == max(rates) == 1e-3
     assert rates[312 + 1404] == pytest.approx((1e-3 + 1e-5) / 2) and rates[-1] == pytest.approx(1e-5, rel=1e-3)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import pytest
 import torch
 
 from jepawm_agents.errors import ConfigError
 from jepawm_agents.training.recipes import list_ablations, list_recipes, load_recipe, table
-from jepawm_agents.training.world_model import check
+from jepawm_agents.training.run import KINDS
 from jepawm_agents.world_models.weights import build
 
 BASE = """
@@ -114,7 +116,8 @@ def ablated(name: str, cell: str):
 
 @pytest.mark.parametrize(("name", "cell"), CELLS)
 def test_every_cell_of_every_ablation_can_be_trained(name, cell):
-    check(ablated(name, cell))
+    plan = ablated(name, cell)
+    import_module(KINDS[plan["kind"]]).check(plan)
 
 
 def test_the_ablations_of_the_study_are_there():

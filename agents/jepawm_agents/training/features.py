@@ -26,6 +26,7 @@ from jepawm_agents.training.data import GIB, ByFrame, Episodes, in_portions
 from jepawm_agents.training.loop import Progress
 
 LOG = logging.getLogger(__name__)
+ENCODE_BATCH = 512
 CACHES = ("memory", "disk", "none")
 FORMAT = "jepawm-latents/1"
 # bfloat16 is no type of NumPy's; its bits are.
@@ -59,7 +60,7 @@ def latents_of(
     if settings["cache"] == "none":
         return EncodedNow(encoder, episodes.pixels, size)
     if settings["cache"] == "memory":
-        return _in_memory(encoder, episodes, size)
+        return latents_in_memory(encoder, episodes, size)
     folder = Path(settings["cache_folder"] or out / "latents")
     return LatentsOnDisk.of(encoder, episodes, folder, dtype=settings["cache_dtype"], batch=size, progress=progress)
 
@@ -78,7 +79,8 @@ def check_cache(settings: Mapping[str, Any]) -> None:
         raise ConfigError(f"encoder.encode_batch={settings['encode_batch']} is not possible; encode at least one.")
 
 
-def _in_memory(encoder: nn.Module, episodes: Episodes, size: int) -> ByFrame:
+def latents_in_memory(encoder: nn.Module, episodes: Episodes, size: int = ENCODE_BATCH) -> ByFrame:
+    """Latents of all frames, encoded ``size`` images at once."""
     places = episodes.frame_places()
     rows = torch.cat([_encoded(encoder, episodes.pixels[part]).cpu() for part in in_portions(places, size)])
     if episodes.lengths is None:

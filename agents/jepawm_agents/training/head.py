@@ -141,7 +141,7 @@ def _data(data: Mapping[str, Any], source: Source, out: Path, progress: Progress
     """
     if data["path"]:
         return Path(data["path"])
-    known = {key: data[key] or source.data.get(key) for key in ("env", "steps", "frameskip")}
+    known: dict[str, Any] = {key: data[key] or source.data.get(key) for key in ("env", "steps", "frameskip")}
     for key in ("env", "steps"):
         if not known[key]:
             raise ConfigError(

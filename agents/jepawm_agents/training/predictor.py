@@ -14,6 +14,7 @@ from jepawm_agents.training.alarms import imagined_alarms, sound, spread
 from jepawm_agents.training.data import ByFrame, Episodes, Windows, step_generator
 from jepawm_agents.training.distances import weighted
 from jepawm_agents.training.distributed import WHOLE, Ranks, Share
+from jepawm_agents.training.features import latents_in_memory
 from jepawm_agents.training.losses import world_model_loss
 from jepawm_agents.training.train_settings import steps_of
 from jepawm_agents.world_models.jepa import JEPAWorldModel
@@ -33,7 +34,7 @@ class PredictorTraining:
         model: encoder (frozen), predictor and constants.
         episodes: data.
         settings: table ``train`` of a recipe.
-        visual: latents of all frames.
+        visual: latents of all frames; encoded here, into memory, when None.
         fit: take the constants from the training episodes; else they stay as they are.
         loaders: threads that make the next batches, where latents are not in memory.
     """
@@ -43,7 +44,7 @@ class PredictorTraining:
         model: JEPAWorldModel,
         episodes: Episodes,
         settings: Mapping[str, Any],
-        visual: ByFrame,
+        visual: ByFrame | None = None,
         *,
         fit: bool = True,
         loaders: int = 1,
@@ -55,7 +56,7 @@ class PredictorTraining:
             normaliser.fit(episodes.real_actions(episodes.train), episodes.real_proprio(episodes.train))
         primitive = episodes.actions.unflatten(-1, (episodes.frameskip, -1))
         self.windows = Windows(
-            visual=visual,
+            visual=latents_in_memory(model.encoder, episodes) if visual is None else visual,
             actions=normaliser.actions(primitive).flatten(-2),
             proprio=normaliser.proprio(episodes.proprio),
             frameskip=model.config["frameskip"] // episodes.frameskip,
@@ -64,7 +65,7 @@ class PredictorTraining:
         self.steps = steps_of(settings, self.windows.count(episodes.train, settings["frames"]))
         """Training steps that the settings ask for."""
         self._batch: Callable[[Place], tuple[Batch, list[int]]] = self._make
-        if not isinstance(visual, Tensor):
+        if not isinstance(self.windows.visual, Tensor):
             self._batch = Ahead(self._make, self._next, threads=loaders)
 
     def loss_of_step(self, step: int, share: Share = WHOLE) -> Tensor:

@@ -1,8 +1,8 @@
 """Finding recipes and changing single settings of them; torch-free.
 
 A recipe states what is its own. What it leaves open comes from the recipe that it names as its ``base``, which may
-have one in turn, and then from ``defaults/<kind>.toml``. Tables are merged key by key, but a table of another ``family``
-replaces the one below: sizes of one family mean nothing to another.
+have one in turn, and then from ``defaults/<kind>.toml``. Tables are merged key by key, but a table of another
+``family`` replaces the one below: sizes of one family mean nothing to another.
 """
 
 from __future__ import annotations
