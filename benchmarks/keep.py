@@ -1,14 +1,14 @@
-"""Keep a run of the benchmarks: what matters of pytest-benchmark's JSON, and the table of the README.
+"""Keep a run of the benchmarks: what matters of pytest-benchmark's JSON, and the tables of the README.
 
-``python benchmarks/keep.py RAW.json COMMAND`` writes ``benchmarks/kept.json`` and fills the table. Benchmarks that the
-new run did not time keep the figures, the commit and the machine of theirs.
+``python benchmarks/keep.py RAW.json COMMAND`` writes ``benchmarks/kept.json`` and fills the tables; it is run on the
+machine that took the times. Benchmarks that the new run did not time keep the figures, the commit and the machine of
+theirs.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -17,19 +17,23 @@ from jepawm_bench.provenance import machine
 
 HERE = Path(__file__).resolve().parent
 SLOT = re.compile(r"(<!-- table: benchmarks -->\n).*?(<!-- end of table -->)", re.DOTALL)
+PATHS_SLOT = re.compile(r"(<!-- table: paths -->\n).*?(<!-- end of paths -->)", re.DOTALL)
+PATHS = ("fast", "fast_compiled", "bf16", "bf16_compiled")
+"""Ways of imagining that ``test_inference_speed.py`` compares with the plain one."""
 COMMAND = "make bench"
 
 
 def kept(raw: dict, command: str) -> dict:
     """Machine, versions, commit and the figures of every benchmark, in seconds; no name of a host."""
-    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True, check=True)
+    if raw["commit_info"]["dirty"]:
+        sys.exit("These times were taken with changes that no commit has; commit first, then measure again.")
     rows = [
         {"name": one["name"], **{key: one["stats"][key] for key in ("min", "median", "iqr", "rounds")}}
         for one in raw["benchmarks"]
     ]
     return {
         "command": command,
-        "commit": head.stdout.strip(),
+        "commit": raw["commit_info"]["id"],
         "machine": machine(),
         "versions": {package: version(package) for package in ("numpy", "torch", "gymnasium")},
         "rows": rows,
@@ -59,6 +63,23 @@ def table(run: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
+def paths_table(runs: list[dict]) -> str:
+    """The Markdown table of how much faster than the plain one each way of imagining is, by medians."""
+    medians: dict[tuple[str, str], dict[str, float]] = {}
+    for row in (row for run in runs for row in run["rows"]):
+        name, _, parameters = row["name"].removesuffix("]").partition("[")
+        words = parameters.split("-")
+        path = next((word for word in words if word in ("plain", *PATHS)), None)
+        if path is not None and len(words) == 2:
+            model = next(word for word in words if word != path)
+            medians.setdefault((model, name.removeprefix("test_")), {})[path] = row["median"]
+    lines = [f"| model | benchmark | plain | {' | '.join(PATHS)} |", f"|---|---|--:|{'--:|' * len(PATHS)}"]
+    for (model, name), times in sorted(medians.items()):
+        ratios = (f"{times['plain'] / times[path]:.2f}x" if path in times else "" for path in PATHS)
+        lines.append(f"| {model} | {name} | {_time(times['plain'])} | {' | '.join(ratios)} |")
+    return "\n".join(lines) + "\n"
+
+
 def _time(seconds: float) -> str:
     for unit, factor in (("s", 1.0), ("ms", 1e3)):
         if seconds * factor >= 1.0:
@@ -73,4 +94,5 @@ if __name__ == "__main__":
     file.write_text(json.dumps({"runs": runs}, indent=1) + "\n")
     page = HERE / "README.md"
     text = page.read_text()
-    page.write_text(SLOT.sub(lambda match: match.group(1) + "\n".join(map(table, runs)) + match.group(2), text))
+    text = SLOT.sub(lambda match: match.group(1) + "\n".join(map(table, runs)) + match.group(2), text)
+    page.write_text(PATHS_SLOT.sub(lambda match: match.group(1) + paths_table(runs) + match.group(2), text))

@@ -36,8 +36,8 @@ class Chunk(NamedTuple):
 
     actions: NDArray[np.float64]
     """Environment actions for the next T steps, (E, T, A), in the environment's units."""
-    model_evaluations: int = 0
-    """Candidate action sequences scored per episode."""
+    model_evaluations: int | NDArray[np.integer[Any]] = 0
+    """Candidate action sequences scored for an episode: one number for all of them, or one each, (E,)."""
     trace: Mapping[str, NDArray[Any]] | None = None
     """Optional planner trace, each (E, J)."""
 
@@ -46,7 +46,9 @@ class Agent(Protocol):
     """Anything that plays.
 
     It may carry an attribute ``provenance``, a mapping (hash of the weights under ``weights_sha256``,
-    precision, sizes) that is stored with every run.
+    precision, sizes) that is stored with every run, and an attribute ``observation_options``, a mapping of arguments
+    with which its environment should show things, such as ``{"channels": "two"}`` on Two Rooms. Only those that an
+    environment names as its own ``observation_options`` are possible: they change no physics, task or success.
     """
 
     @property

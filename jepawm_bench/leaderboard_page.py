@@ -26,14 +26,14 @@ def cells(row: Row, rank: int | None) -> list[str]:
         row.agent,
         row.variant,
         row.kind,
-        _trials(row),
+        trials(row),
         f"{row.success:.1f}",
         row.spread,
-        _number(row.any_time, 1),
-        _number(row.strict, 1),
-        _number(row.distance, 2),
-        _number(row.evaluations, 0),
-        _number(row.plan_seconds, 2),
+        number(row.any_time, 1),
+        number(row.strict, 1),
+        number(row.distance, 2),
+        number(row.evaluations, 0),
+        number(row.plan_seconds, 2),
         ", ".join(map(str, row.seeds)),
     ]
 
@@ -55,7 +55,7 @@ def page(env_id: str, by_protocol: dict[str, list[Row]], root: Path) -> str:
         "`reference/published.csv`. Evaluations: candidate action sequences scored in an episode, mean.",
     ]
     for protocol, rows in by_protocol.items():
-        parts += [f"## Protocol `{protocol}`", *_summary(env_id, protocol), _table(rows, root), _commands(rows)]
+        parts += [f"## Protocol `{protocol}`", *_summary(env_id, protocol), _table(rows, root), commands(rows)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -81,7 +81,7 @@ def family_page(name: str, tables: Mapping[tuple[str, str], list[Row]], root: Pa
     for (env, protocol), rows in tables.items():
         if any(row.kind in ("agent", REFERENCE) for row in rows):
             parts += [f"## {env}, protocol `{protocol}`", _table(rows, root)]
-    parts += ["## Commands", "One of every agent; change `--env` for the others.", _commands(_one_each(tables))]
+    parts += ["## Commands", "One of every agent; change `--env` for the others.", commands(_one_each(tables))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -95,11 +95,10 @@ def _matrix(by_env: Mapping[str, list[Row]]) -> str:
         {env: row for env, rows in by_env.items() for row in rows if (row.kind, row.agent, row.variant) == agent}
         for agent in agents
     ]
-    lines = [["environment", *(_title(agent) for agent in agents)], ["---", *("--:" for _ in agents)]]
-    lines += [[env, *(_success(column.get(env)) for column in columns)] for env in sorted(by_env)]
+    lines = [[env, *(_success(column.get(env)) for column in columns)] for env in sorted(by_env)]
     lines.append([f"mean of {len(by_env)}", *(_mean(column, len(by_env)) for column in columns)])
     lines.append(["evaluations an episode", *(_evaluations(column) for column in columns)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return table(["environment", *(_title(agent) for agent in agents)], ["---", *("--:" for _ in agents)], lines)
 
 
 def _title(agent: tuple[str, str, str]) -> str:
@@ -131,7 +130,7 @@ def _mean(column: Mapping[str, Row], environments: int) -> str:
 
 
 def _evaluations(column: Mapping[str, Row]) -> str:
-    return _number(float(np.mean([row.evaluations or 0.0 for row in column.values()])), 0)
+    return number(float(np.mean([row.evaluations or 0.0 for row in column.values()])), 0)
 
 
 def _one_each(tables: Mapping[tuple[str, str], list[Row]]) -> list[Row]:
@@ -150,29 +149,38 @@ def _summary(env_id: str, protocol: str) -> list[str]:
 
 
 def _table(rows: Sequence[Row], root: Path) -> str:
-    lines = [(*COLUMNS, "runs"), ALIGN]
+    body = []
     for row, rank in zip(rows, ranks(rows), strict=True):
         printed = cells(row, rank)
         if row.kind == REFERENCE:
             printed[1] = f"*{row.agent}*"
-        links = ", ".join(
-            f"[seed {seed}]({path.relative_to(root).as_posix()})"
-            for seed, path in zip(row.seeds, row.runs, strict=True)
-        )
-        lines.append((*printed, links))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        body.append([*printed, links(row, root)])
+    return table((*COLUMNS, "runs"), ALIGN, body)
 
 
-def _commands(rows: Sequence[Row]) -> str:
-    commands = [command for row in rows for command in row.commands]
-    return "\n".join(["```sh", *commands, "```"])
+def table(heading: Sequence[str], align: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    return "\n".join(f"| {' | '.join(line)} |" for line in (heading, align, *body))
 
 
-def _trials(row: Row) -> str:
+def links(row: Row, root: Path) -> str:
+    """The run folders of a row, as a page in ``root`` links to them."""
+    return ", ".join(
+        f"[seed {seed}]({path.relative_to(root).as_posix()})" for seed, path in zip(row.seeds, row.runs, strict=True)
+    )
+
+
+def commands(rows: Sequence[Row]) -> str:
+    """The commands that repeat the runs of the rows, as a block."""
+    return "\n".join(["```sh", *(command for row in rows for command in row.commands), "```"])
+
+
+def trials(row: Row) -> str:
     """``200``, ``200 x 3`` where three seeds played the same tasks, ``20 (partial)``."""
     text = str(row.n) if row.repeats == 1 else f"{row.n} x {row.repeats}"
     return f"{text} (partial)" if row.partial else text
 
 
-def _number(value: float | None, digits: int) -> str:
+def number(value: float | None, digits: int) -> str:
+    """A figure of a table, empty where there is none."""
     return "" if value is None else f"{value:.{digits}f}"

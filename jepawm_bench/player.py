@@ -11,6 +11,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.envs.registration import load_env_creator
 
 from jepawm_bench.agent import OBS_TYPES, Agent
 from jepawm_bench.errors import AgentFailed, BenchError
@@ -40,7 +41,7 @@ class Player:
         conditions: of the run.
 
     Raises:
-        AgentFailed: when the agent wants to see something that no environment shows.
+        AgentFailed: when the agent wants to see something that its environment does not show.
     """
 
     def __init__(self, agent: Agent, conditions: Conditions):
@@ -50,13 +51,15 @@ class Player:
                 f"there are {', '.join(OBS_TYPES)}."
             )
         self.agent, self.conditions = agent, conditions
+        self._view = self._observation_options()
         self._envs: list[Any] = []
 
     @property
     def provenance(self) -> dict[str, Any]:
         """What the agent says about itself, and the version of torch if it is loaded."""
         own: Mapping[str, Any] = getattr(self.agent, "provenance", {})
-        return {"agent": dict(own), "torch": _loaded_version("torch")}
+        view = {"observation_options": self._view} if self._view else {}
+        return {"agent": {**own, **view}, "torch": _loaded_version("torch")}
 
     def play(self, tasks: Sequence[Task]) -> list[Finished]:
         """Play a batch.
@@ -85,10 +88,28 @@ class Player:
                     render_mode=None,
                     max_episode_steps=self.conditions.budget,
                     disable_env_checker=True,  # it would read, and so draw, every image
-                    **{**self.conditions.env_settings, **image},
+                    **{**self.conditions.env_settings, **self._view, **image},
                 )
             )
         return self._envs[:number]
+
+    def _observation_options(self) -> dict[str, Any]:
+        """What the agent wants to see, if that is all it changes."""
+        asked = dict(getattr(self.agent, "observation_options", {}))
+        if not asked:
+            return {}
+        env_id, name = self.conditions.env_id, self.conditions.agent_name
+        maker = gymnasium.spec(env_id).entry_point
+        maker = load_env_creator(maker) if isinstance(maker, str) else maker
+        possible = getattr(maker, "observation_options", ())
+        for option in asked:
+            if option not in possible or option in self.conditions.env_settings:
+                left = [other for other in possible if other not in self.conditions.env_settings]
+                raise AgentFailed(
+                    f"Agent {name!r} asks for the observation option {option!r}, which an agent cannot choose on "
+                    f"{env_id}; it can choose {', '.join(left) or 'none there'}."
+                )
+        return asked
 
     def _failure(self, error: Exception, tasks: Sequence[Task]) -> AgentFailed:
         what = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"

@@ -117,9 +117,15 @@ def _checked(chunk: Chunk, episodes: int, action_shape: tuple[int, ...]) -> NDAr
 
 
 def _note_plan(rollouts: Sequence[Rollout], chunk: Chunk) -> None:
-    for row, rollout in enumerate(rollouts):
+    evaluations = np.asarray(chunk.model_evaluations)
+    if evaluations.shape not in ((), (len(rollouts),)):
+        raise AgentFailed(
+            f"the agent answered model_evaluations of shape {evaluations.shape}; expected one number, or one for each "
+            f"of the {len(rollouts)} episodes"
+        )
+    for row, (rollout, spent) in enumerate(zip(rollouts, np.broadcast_to(evaluations, len(rollouts)), strict=True)):
         rollout.plans += 1
-        rollout.model_evaluations += int(chunk.model_evaluations)
+        rollout.model_evaluations += int(spent)
         if chunk.trace:
             rollout.plan_traces.append({name: np.asarray(values)[row] for name, values in chunk.trace.items()})
 

@@ -127,7 +127,23 @@ def _choose_env(card: AgentCard, env: str | None) -> str:
             f"Agent {card.name!r} plays any environment; say which, for example --env JepaWM/Wall-v0 "
             "('jepawm-bench list envs' shows all)."
         )
+    _require_environment(card)
     env_id = find_env(env if env is not None else str(card.default_env))
     if not any(fnmatchcase(env_id, pattern) for pattern in card.envs):
         raise UsageError(f"Agent {card.name!r} cannot play {env_id}; it plays {', '.join(card.envs)}.")
     return env_id
+
+
+def _require_environment(card: AgentCard) -> None:
+    """Refuse an agent none of whose environments is here, whatever the command names.
+
+    Raises:
+        UsageError: naming them.
+    """
+    from jepawm_envs.registration import ENVIRONMENTS
+
+    if not any(fnmatchcase(env_id, pattern) for env_id in ENVIRONMENTS for pattern in card.envs):
+        raise UsageError(
+            f"Agent {card.name!r} plays {', '.join(card.envs)}, an environment that this version does not have yet, so "
+            "it cannot be run; 'jepawm-bench list envs' shows those that are here."
+        )

@@ -42,6 +42,8 @@ class JEPAWMAgent:
         provenance: what identifies the agent in a record: weights hash, sizes, precision.
         control: context, action repeat and scale, early exit.
         inference: precision, preparation of the predictor, candidates at once.
+        observation_options: arguments with which the environment shows what the encoder was trained on, such as
+            ``{"channels": "two"}`` on Two Rooms.
     """
 
     obs_type = "pixels"
@@ -57,12 +59,13 @@ class JEPAWMAgent:
         provenance: Mapping[str, Any] | None = None,
         control: Control | None = None,
         inference: Inference | None = None,
+        observation_options: Mapping[str, Any] | None = None,
     ):
         self.device = torch.device(device)
         self.world_model = world_model.to(self.device).eval().requires_grad_(False)
         self.planner, self.objective, self.preprocessing = planner, objective, preprocessing
         self.control, self.inference = control or Control(), inference or Inference()
-        self.image_size = preprocessing.image_size
+        self.image_size, self.observation_options = preprocessing.image_size, dict(observation_options or {})
         self.provenance = dict(provenance or {}) | self.inference.record()
         self._imaginer = Imaginer(self.world_model, self.inference, last_only=objective.reduce == "last")
         self._scale = self._action_scale()
@@ -210,9 +213,13 @@ class JEPAWMAgent:
 
     # Records
 
-    def _evaluations(self, plan: Plan | None) -> int:
-        """Of one episode. A chunk has one number for the whole batch: who is planned no more is counted as planned."""
-        return plan.evaluations if plan is not None else self.planner.evaluations
+    def _evaluations(self, plan: Plan | None) -> int | NDArray[np.int64]:
+        """Of one episode, or (E,) where some are planned no more and so cost nothing."""
+        if plan is not None and len(self._active) == len(self._keys):
+            return plan.evaluations
+        spent = np.zeros(len(self._keys), dtype=np.int64)
+        spent[self._active] = 0 if plan is None else plan.evaluations
+        return spent
 
     def _trace(self, plan: Plan | None) -> dict[str, NDArray[Any]]:
         """The plan's trace by name, each (E, J); NaN for episodes that are planned no more."""

@@ -74,8 +74,8 @@ def agent_in_memory(model: JEPAWorldModel, settings: Mapping[str, Any], device: 
 def _assembled(load: Callable[[], tuple[JEPAWorldModel, Any]], settings: dict[str, Any], device: str) -> JEPAWMAgent:
     """The agent of a world model, loaded when all settings are known to fit."""
     planner, objective, control = _planner(settings), _objective(settings), _control(settings)
-    inference = _inference(settings)
-    _refuse_rest(settings, ("planner", "objective", "control", "inference"))
+    inference, observation = _inference(settings), _observation(settings)
+    _refuse_rest(settings, ("planner", "objective", "control", "inference", "observation"))
     model, provenance = load()
     _check_bounds(planner, model.config["action_dim"] * model.config["frameskip"])
     return JEPAWMAgent(
@@ -87,6 +87,7 @@ def _assembled(load: Callable[[], tuple[JEPAWorldModel, Any]], settings: dict[st
         provenance=provenance,
         control=control,
         inference=inference,
+        observation_options=observation,
     )
 
 
@@ -192,6 +193,14 @@ def _planner(settings: dict[str, Any]) -> Planner:
 
 def _control(settings: dict[str, Any]) -> Control:
     return Control(**_table(settings, "control", Control))
+
+
+def _observation(settings: dict[str, Any]) -> dict[str, Any]:
+    """Takes out the options of observation; which there are is the environment's affair, and the harness asks it."""
+    table = settings.pop("observation", {})
+    if not isinstance(table, Mapping):
+        raise ConfigError(f'observation={table!r} is not possible; it is a table, such as {{channels = "two"}}.')
+    return dict(table)
 
 
 def _inference(settings: dict[str, Any]) -> Inference:

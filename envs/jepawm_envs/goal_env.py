@@ -73,6 +73,8 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
     """Of ``pixels`` observations."""
     factors: ClassVar[tuple[Factor, ...]] = ()
     """What can differ from the published world, off by default."""
+    observation_options: ClassVar[tuple[str, ...]] = ()
+    """Arguments that change what is seen and nothing else; agents may choose them (``Agent.observation_options``)."""
     records_part_of_state: ClassVar[bool] = False
     """Whether :meth:`trace` gives less than the state."""
     has_hidden_state: ClassVar[bool] = False

@@ -11,6 +11,7 @@ from jepawm_bench.errors import UsageError
 
 if TYPE_CHECKING:
     from jepawm_bench.leaderboard import Row
+    from jepawm_bench.planner_study import Run
 
 FEW = 1
 """Episodes of a run that ``--check`` replays where a simulator is slow; ``verify`` replays all."""
@@ -25,6 +26,7 @@ def leaderboard(
 ) -> int:
     """Tables from run folders."""
     from jepawm_bench.leaderboard import measured_rows, read_runs, reference_rows, tables
+    from jepawm_bench.planner_study import split_runs
     from jepawm_bench.protocols import find_env
 
     if runs is not None and (write or check):
@@ -35,19 +37,22 @@ def leaderboard(
     source = runs or home
     assert source is not None
     found = read_runs(source)
-    rows = measured_rows(found) + (reference_rows(home / "reference" / "published.csv") if home else [])
+    ranked, study = (found, []) if runs is not None else split_runs(found, source)
+    rows = measured_rows(ranked) + (reference_rows(home / "reference" / "published.csv") if home else [])
     wanted = find_env(env) if env else None
     chosen = {key: value for key, value in tables(rows).items() if wanted in (None, key[0])}
-    if not chosen:
+    asked_study = [run for run in study if wanted in (None, run[1].spec.env)]
+    if not chosen and not asked_study:
         raise UsageError(f"There are no finished runs{f' of {wanted}' if wanted else ''} in {source}.")
     if home is None or not (write or check):
         _print(chosen)
+        _print_study(asked_study)
         return 0
+    pages = _pages(_whole_families(tables(rows), wanted), home) | _study_page(study if asked_study else [], home)
     if check:
         checked = [(path, _replayed(claims.spec.env)) for path, claims in found if wanted in (None, claims.spec.env)]
-        return _check(_pages(_whole_families(tables(rows), wanted), home), checked, home, only_one=wanted is not None)
-    chosen = _whole_families(tables(rows), wanted)
-    for path, text in _pages(chosen, home).items():
+        return _check(pages, checked, home, only_one=wanted is not None)
+    for path, text in pages.items():
         path.write_text(text, encoding="utf-8")
         typer.echo(f"written {path}")
     return 0
@@ -69,6 +74,26 @@ def _print(chosen: dict[tuple[str, str], list[Row]]) -> None:
     for (env, protocol), rows in chosen.items():
         lines = [cells(row, rank) for row, rank in zip(rows, ranks(rows), strict=True)]
         print_table(f"{env}, protocol {protocol}", COLUMNS, lines)
+
+
+def _print_study(runs: list[Run]) -> None:
+    from jepawm_bench.cli.tables import print_table
+    from jepawm_bench.planner_page import COLUMNS, cells
+    from jepawm_bench.planner_study import groups, planner_rows
+
+    for (env, protocol, agent, variant), rows in groups(planner_rows(runs)).items():
+        print_table(f"{agent}@{variant} on {env}, protocol {protocol}, planners", COLUMNS, [cells(row) for row in rows])
+
+
+def _study_page(runs: list[Run], home: Path) -> dict[Path, str]:
+    """The page of all planners; none where there are no runs of them."""
+    from jepawm_bench.planner_page import planner_page
+    from jepawm_bench.planner_study import planner_rows, published_planners
+
+    if not runs:
+        return {}
+    published = published_planners(home / "reference" / "published_planners.csv")
+    return {home / "planners.md": planner_page(planner_rows(runs), published, home)}
 
 
 def _pages(chosen: dict[tuple[str, str], list[Row]], home: Path) -> dict[Path, str]:

@@ -133,11 +133,21 @@ def _show(result: RunResult, as_json: bool) -> None:
         f"median final distance {summary['median_final_distance']:.2f}, "
         f"{summary['plan_seconds_mean']:.2f} s planning an episode; written to {result.path}"
     )
+    disowned = None if result.path is None else _disowned(result.path)
+    if disowned:
+        typer.echo(f"Not a result to rank: {disowned}")
     if result.path is not None and _attempts_differ(result.path):
         typer.echo(
             "This run was resumed with other versions or another commit than it was begun with; "
             f"see 'attempts' in {result.path / 'run.json'}."
         )
+
+
+def _disowned(path: Path) -> str | None:
+    """Why the agent itself says that this is no result of its kind."""
+    from jepawm_bench.run_folder import RunFolder
+
+    return (RunFolder(path).read_run().get("agent") or {}).get("unranked")
 
 
 def _attempts_differ(path: Path) -> bool:

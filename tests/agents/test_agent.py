@@ -206,11 +206,14 @@ def test_replanning_from_the_last_plan_is_alike_alone_and_in_a_batch_bit_for_bit
         for (view, left), chunk in zip(views, together, strict=True):
             alone = agent.act({key: value[row : row + 1] for key, value in view.items()}, steps_left=left)
             np.testing.assert_array_equal(alone.actions[0], chunk.actions[row])
-            assert alone.model_evaluations == chunk.model_evaluations
+            spent = np.broadcast_to(chunk.model_evaluations, len(episodes))
+            np.testing.assert_array_equal(alone.model_evaluations, spent[row])
             assert alone.trace is not None and chunk.trace is not None
             np.testing.assert_array_equal(alone.trace["best"][0], chunk.trace["best"][row])
     stopped = [np.isnan(chunk.trace["best"][1]).all() for chunk in together if chunk.trace is not None]
     assert stopped == [False, True, True]
+    spent = [np.broadcast_to(chunk.model_evaluations, len(episodes))[1] for chunk in together]
+    assert spent[0] > 0 and spent[1:] == [0, 0]  # who is planned no more costs nothing
 
 
 def test_a_warm_start_plans_on_and_a_reset_forgets_it():
@@ -248,8 +251,11 @@ def test_an_episode_that_has_arrived_stands_still_until_its_end_and_the_others_p
     assert np.isfinite(chunk.trace["best"][0]).all()
     away = agent.act(observe(STARTS, GOALS), steps_left=2)  # blown away, it is not planned again
     assert away.actions.shape == (2, 2, 2) and np.abs(away.actions[1]).max() < 1e-6
+    np.testing.assert_array_equal(chunk.model_evaluations, [300 * 20, 0])
     alone.reset(observe(STARTS[1:], GOALS[1:]), keys(1))
-    assert np.abs(alone.act(observe(near[1:], GOALS[1:]), steps_left=6).actions).max() < 1e-6
+    arrived = alone.act(observe(near[1:], GOALS[1:]), steps_left=6)
+    assert np.abs(arrived.actions).max() < 1e-6
+    np.testing.assert_array_equal(arrived.model_evaluations, [0])
 
 
 def test_nothing_stops_early_by_default():

@@ -630,6 +630,7 @@ def test_a_run_from_the_command_line_with_nothing_but_the_checkpoint(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "WARNING: the image encoder is RANDOM" in done.stderr
+    assert "Not a result to rank: The image encoder has random weights" in done.stdout
     record = json.loads((out / "run.json").read_text())
     assert record["agent"]["encoder"] == "random initialisation (no weights found)" and record["agent"]["unranked"]
     assert record["agent"]["weights_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()

@@ -6,6 +6,7 @@ names, order of queries, keys and values, positions and normalisation are unders
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -438,6 +439,14 @@ def test_files_that_are_no_weights_are_refused(tmp_path):
     torch.save({"a": Evil()}, path)
     with pytest.raises(WeightsError, match="holds code and not only weights; it was not loaded"):
         read_published(path)
+
+
+def test_a_pickle_that_torch_did_not_write_is_refused_without_a_word_of_torchs(tmp_path, recwarn):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(pickle.dumps(Evil(), protocol=4))
+    with pytest.raises(WeightsError, match="holds code and not only weights; it was not loaded"):
+        read_published(path)
+    assert not recwarn.list
 
 
 @pytest.mark.parametrize("kept", [0, 10, 500, -20])

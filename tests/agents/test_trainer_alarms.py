@@ -81,7 +81,9 @@ def test_a_constant_encoder_raises_the_alarm_in_its_validation(fault, alarms, ca
         encoder = build_encoder(
             {"family": "compact", "image_size": 16, "channels": [4, 8, 8], "mixing": 0, "latent_dim": 4}
         )
-        training = EncoderTraining(encoder, episodes, {"seed": 0, "batch_size": 4}, alarms=True)
+        training = EncoderTraining(
+            encoder, episodes, {"seed": 0, "batch_size": 4, "proprio": 0.0, "state": 0.0}, alarms=True
+        )
     last = encoder.net[-1]
     with torch.no_grad():
         last.weight.mul_(0.0 if fault else 10.0)  # ten times: as wide as training makes it

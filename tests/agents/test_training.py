@@ -290,3 +290,19 @@ def test_training_on_thinned_data_gives_a_model_of_primitive_actions(tmp_path):
     settings["data"] |= {"frameskip": 5}
     model = load_world_model(train(tmp_path, settings=settings))
     assert model.config["action_dim"] == 2 and model.normaliser.action_mean.shape == (2,)
+
+
+def test_an_encoder_may_learn_to_read_proprioception_and_labels(tmp_path):
+    settings = tiny(steps=1)
+    settings["encoder"] |= {"proprio": 1.0, "state": 2.0, "state_columns": [0, 1], "steps": 400}
+    train(tmp_path, settings=settings)
+    rows = curve(tmp_path / "encoder.csv")
+    for name in ("val_proprio", "val_state"):  # 1.0: the mean of the targets
+        assert float(rows[-1][name]) < min(0.7, float(rows[0][name]))
+
+
+def test_labels_that_name_nothing_are_refused(tmp_path):
+    settings = tiny()
+    settings["encoder"] |= {"state": 1.0}
+    with pytest.raises(ConfigError, match="state_columns and state_angles name none"):
+        train(tmp_path, settings=settings)

@@ -40,6 +40,16 @@ def test_a_run_prints_its_rates_and_where_it_lies(cli, tmp_path, monkeypatch):
     assert (tmp_path / "runs/do_nothing-wall-paper-seed1-n2/summary.json").is_file()
 
 
+def test_a_run_whose_agent_disowns_it_says_so_below_its_rates(cli, tmp_path):
+    assert "Not a result" not in cli(*QUICK, "--out", tmp_path / "run").out
+    path = tmp_path / "run/run.json"
+    run = json.loads(path.read_text())
+    run["agent"] = {**(run["agent"] or {}), "unranked": "Its encoder is random."}
+    path.write_text(json.dumps(run))
+    shown = cli(*QUICK, "--out", tmp_path / "run", "--resume")  # nothing is left to do
+    assert shown.code == 0 and "Not a result to rank: Its encoder is random." in shown.out
+
+
 def test_the_default_folder_names_what_is_not_the_default(cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for _ in range(3):
@@ -94,6 +104,8 @@ def test_the_stored_command_repeats_the_run(cli, tmp_path):
         (("run", "--agent", "oracle", "--env", WALL, "--planner", "cem", "--workers", 1), "it has no settings"),
         (("run", "--agent", "oracle", "--env", WALL, "--seed", 0), "--seed 0 is not possible under protocol 'paper'"),
         (("run", "--agent", "oracle", "--env", WALL, "--video", -1), "--video -1 is not possible"),
+        (("run", "--agent", "jepa_wm_droid"), "plays JepaWM/Droid-v0, an environment that this version does not have"),
+        (("run", "--agent", "jepa_wm_droid", "--env", WALL), "an environment that this version does not have yet"),
         (("run",), "Missing option '--agent'"),
         (("run", "--agnet", "oracle"), "--agnet"),
         (("lsit",), "Did you mean 'list'?"),

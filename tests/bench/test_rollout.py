@@ -1,5 +1,7 @@
 """One batch of episodes, in lockstep."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -55,6 +57,7 @@ class Scripted:
     def __init__(self, *lengths, actions=None):
         self.lengths, self.actions = list(lengths), actions
         self.steps_left, self.keys = [], []
+        self.evaluations: Any = 5
 
     def reset(self, observation, keys):
         self.keys = list(keys)
@@ -63,7 +66,7 @@ class Scripted:
         self.steps_left.append(steps_left)
         if self.actions is not None:
             return Chunk(self.actions)
-        return Chunk(np.ones((len(self.keys), self.lengths.pop(0), 1)), model_evaluations=5)
+        return Chunk(np.ones((len(self.keys), self.lengths.pop(0), 1)), model_evaluations=self.evaluations)
 
 
 def task(index):
@@ -77,6 +80,17 @@ def test_a_chunk_is_executed_to_its_end_and_the_last_one_is_cut():
     assert [state.item() for state in rollout.states] == list(range(11))
     assert (len(rollout.actions), rollout.plans, rollout.model_evaluations) == (10, 3, 15)
     assert rollout.reward == -10
+
+
+def test_evaluations_may_differ_between_the_episodes_of_a_batch():
+    agent = Scripted(2, 2)
+    agent.evaluations = np.array([5, 0])
+    played = roll_out(agent, [CountingEnv(), CountingEnv()], [task(0), task(1)], 4, seed=1)
+    assert [rollout.model_evaluations for rollout in played] == [10, 0]
+    agent = Scripted(2)
+    agent.evaluations = np.array([5])
+    with pytest.raises(AgentFailed, match=r"model_evaluations of shape \(1,\); .* each of the 2 episodes"):
+        roll_out(agent, [CountingEnv(), CountingEnv()], [task(0), task(1)], 2, seed=1)
 
 
 def test_images_are_drawn_once_a_plan_and_never_after_the_end():

@@ -102,7 +102,7 @@ def _checkpoint(settings: Mapping[str, Any]) -> PublishedFile:
 
 def _given(path: Path) -> Found:
     if not path.is_file():
-        raise WeightsError(f"There is no weights file at {path}.")
+        raise WeightsError(f"There is no weights file at {path}; check the path given with --weights.")
     return Found(path, sha256_of(path), "--weights")
 
 

@@ -52,7 +52,7 @@ def sizes_of(tensors: Mapping[str, Tensor], heads: int) -> tuple[int, int, int]:
     return latent_dim, width, max(found, default=-1) + 1
 
 
-def load_decoder(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+def load_frozen(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Load a decoder's weights; where the file leaves out the fixed positions, the computed ones stay.
 
     Raises:

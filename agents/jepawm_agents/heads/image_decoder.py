@@ -14,16 +14,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from jepawm_agents.errors import ConfigError, WeightsError
-from jepawm_agents.heads.blocks import HEADS, bare, decoder_blocks, initialise, load_decoder, run_blocks, sizes_of
+from jepawm_agents.heads.base import COLOURS, ImageHead
+from jepawm_agents.heads.blocks import HEADS, bare, decoder_blocks, initialise, load_frozen, run_blocks, sizes_of
 from jepawm_agents.heads.positions import grid_positions
 from jepawm_agents.suggest import unknown
 from jepawm_agents.world_models.encoders.base import NORMALISATIONS
 from jepawm_agents.world_models.reference import shape_of
 
-COLOURS = 3
 
-
-class ImageDecoder(nn.Module):
+class ImageDecoder(ImageHead):
     """Decodes every frame on its own.
 
     Args:
@@ -106,7 +105,7 @@ class ImageDecoder(nn.Module):
             heads=num_heads,
             normalisation=normalisation,
         )
-        load_decoder(decoder, tensors)
+        load_frozen(decoder, tensors)
         return decoder
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -122,22 +121,9 @@ class ImageDecoder(nn.Module):
         picture = patches.reshape(-1, side, side, patch, patch, COLOURS).permute(0, 5, 1, 3, 2, 4)
         return picture.reshape(-1, COLOURS, self.image_size, self.image_size)
 
-    @torch.no_grad()
-    def decode(self, tokens: Tensor) -> Tensor:
-        """Decode tokens (..., P, D), such as those of imagined futures, to uint8 pictures (..., H, W, 3).
-
-        Frames are decoded one by one, so that memory does not grow with their number and no picture depends on
-        the others.
-        """
-        frames = [self._picture(frame) for frame in tokens.reshape(-1, 1, *tokens.shape[-2:])]
-        if not frames:
-            return torch.empty(*tokens.shape[:-2], self.image_size, self.image_size, COLOURS, dtype=torch.uint8)
-        return torch.cat(frames).reshape(*tokens.shape[:-2], self.image_size, self.image_size, COLOURS)
-
-    def _picture(self, tokens: Tensor) -> Tensor:
-        """uint8 pictures (B, H, W, 3); fractions are cut off, as in the reference."""
-        image = self(tokens.to(self.mean.dtype)).permute(0, 2, 3, 1) * self.std + self.mean
-        return (image * 255.0).clamp(0.0, 255.0).to(torch.uint8)
+    def pictures(self, tokens: Tensor) -> Tensor:
+        """Decode tokens (B, P, D) to RGB (B, 3, image_size, image_size), the encoder's normalisation taken back."""
+        return self(tokens) * self.std[:, None, None] + self.mean[:, None, None]
 
     def _resized(self, tokens: Tensor) -> Tensor:
         """Tokens (B, P, D) on the decoder's own grid, bilinear."""

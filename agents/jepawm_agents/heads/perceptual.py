@@ -42,8 +42,11 @@ class PerceptualDistance(nn.Module):
             raise ValueError(f"Pictures to compare are both (..., height, width, 3), but these are {shapes}.")
         if {pictures.dtype, others.dtype} != {torch.uint8}:
             raise ValueError(f"Pictures to compare are uint8, but these are {pictures.dtype} and {others.dtype}.")
-        distance: Tensor = self.network(_stretched(pictures), _stretched(others))
-        return distance.reshape(pictures.shape[:-3])
+        return self.between(_channels_first(pictures), _channels_first(others)).reshape(pictures.shape[:-3])
+
+    def between(self, images: Tensor, others: Tensor) -> Tensor:
+        """Distances (B,) of images (B, 3, H, W) from 0 to 1, with gradients: for training."""
+        return self.network(images * 2.0 - 1.0, others * 2.0 - 1.0).flatten()
 
 
 def load_perceptual_distance() -> PerceptualDistance:
@@ -66,5 +69,5 @@ def load_perceptual_distance() -> PerceptualDistance:
     return PerceptualDistance(lpips.LPIPS(net="vgg", verbose=False))
 
 
-def _stretched(pictures: Tensor) -> Tensor:
-    return pictures.reshape(-1, *pictures.shape[-3:]).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+def _channels_first(pictures: Tensor) -> Tensor:
+    return pictures.reshape(-1, *pictures.shape[-3:]).permute(0, 3, 1, 2).float() / 255.0

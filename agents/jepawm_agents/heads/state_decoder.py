@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from jepawm_agents.errors import WeightsError
-from jepawm_agents.heads.blocks import HEADS, bare, decoder_blocks, initialise, load_decoder, run_blocks, sizes_of
+from jepawm_agents.heads.blocks import HEADS, bare, decoder_blocks, initialise, load_frozen, run_blocks, sizes_of
 from jepawm_agents.heads.positions import grid_positions
 from jepawm_agents.world_models.reference import shape_of
 
@@ -75,7 +75,7 @@ class StateDecoder(nn.Module):
             depth=depth,
             heads=num_heads,
         )
-        load_decoder(decoder, tensors)
+        load_frozen(decoder, tensors)
         return decoder
 
     def forward(self, tokens: Tensor) -> Tensor:

@@ -61,7 +61,7 @@ class GradientDescent(SearchSettings):
     init: str = "randn"
     """Starts: ``randn``, normal with deviation ``init_std``, or ``zero``."""
     answer: str = "last"
-    """``last`` or ``best``."""
+    """``last``, the last sequence of the start that was cheapest, or ``best``, the best sequence scored."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -19,28 +19,46 @@ class PlannerRecord(NamedTuple):
     entry_point: str
     """``module:class``; the class is a dataclass of its settings."""
     summary: str
+    source: str
+    """Where it comes from."""
 
 
 PLANNERS: dict[str, PlannerRecord] = {
-    "cem": PlannerRecord("jepawm_agents.planners.cem:CEM", "cross-entropy method, the published planner"),
-    "mppi": PlannerRecord("jepawm_agents.planners.mppi:MPPI", "path integral control, elites weighted by cost"),
+    "cem": PlannerRecord(
+        "jepawm_agents.planners.cem:CEM", "cross-entropy method, the published planner", "arXiv 2512.24497"
+    ),
+    "mppi": PlannerRecord(
+        "jepawm_agents.planners.mppi:MPPI",
+        "path integral control, elites weighted by cost",
+        "arXiv 1509.01149, 2203.04955",
+    ),
     "icem": PlannerRecord(
-        "jepawm_agents.planners.icem:ICEM", "CEM with coloured noise, kept elites, fewer evaluations"
+        "jepawm_agents.planners.icem:ICEM",
+        "CEM with coloured noise, kept elites, fewer evaluations",
+        "arXiv 2008.06389",
     ),
     "random_shooting": PlannerRecord(
-        "jepawm_agents.planners.random_shooting:RandomShooting", "best of many random sequences, the floor"
+        "jepawm_agents.planners.random_shooting:RandomShooting", "best of many random sequences, the floor", "none"
     ),
     "nevergrad": PlannerRecord(
-        "jepawm_agents.planners.nevergrad:Nevergrad", "any optimizer of package nevergrad by name, NGOpt at first"
+        "jepawm_agents.planners.nevergrad:Nevergrad",
+        "any optimizer of package nevergrad by name, NGOpt at first",
+        "arXiv 2512.24497",
     ),
-    "gd": PlannerRecord("jepawm_agents.planners.gradient:GradientDescent", "gradient descent through the world model"),
-    "adam": PlannerRecord("jepawm_agents.planners.gradient:Adam", "Adam on the actions, through the world model"),
+    "gd": PlannerRecord(
+        "jepawm_agents.planners.gradient:GradientDescent",
+        "gradient descent through the world model",
+        "arXiv 2512.24497",
+    ),
+    "adam": PlannerRecord(
+        "jepawm_agents.planners.gradient:Adam", "Adam on the actions, through the world model", "arXiv 1412.6980"
+    ),
 }
 
 
 def list_planners() -> list[dict[str, str]]:
     """Rows for ``jepawm-bench list planners``."""
-    return [{"name": name, "summary": record.summary} for name, record in PLANNERS.items()]
+    return [{"name": name, "summary": record.summary, "source": record.source} for name, record in PLANNERS.items()]
 
 
 def make_planner(name: str, **settings: Any) -> Planner:

@@ -30,7 +30,7 @@ class SearchSettings:
     num_samples: int = 300
     """N, candidates an iteration."""
     iterations: int = 30
-    """J."""
+    """J, rounds of candidates."""
     num_elites: int | None = None
     """K, the best candidates of an iteration; None: 10 as published, or all where there are fewer candidates."""
     execution_horizon: int = 6

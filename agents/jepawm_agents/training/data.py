@@ -53,6 +53,8 @@ class Episodes:
     """Environment steps between two frames."""
     lengths: Numbers | None = None
     """Rows of ``actions`` that belong to every episode; None: all."""
+    states: Tensor | None = None
+    """(episodes, T + 1, S) float32, of the simulator; None unless they were asked for."""
 
     @property
     def primitive_actions(self) -> Tensor:
@@ -60,13 +62,16 @@ class Episodes:
         return self.actions.unflatten(-1, (self.frameskip, -1)).flatten(1, 2)
 
     @classmethod
-    def load(cls, store: Store, validation_share: float, memory: float = float("inf")) -> Episodes:
+    def load(
+        cls, store: Store, validation_share: float, memory: float = float("inf"), *, states: bool = False
+    ) -> Episodes:
         """Read a data set and split it by episodes.
 
         Args:
             store: to be read; it must stay open as long as the images are on disk.
             validation_share: share of the episodes that are held out, at least one.
             memory: GiB; images that take more stay on disk.
+            states: whether the simulator's states are read too.
         """
         count, lengths = len(store), np.asarray(store.lengths, np.int64)
         order = np.random.default_rng(SPLIT_SEED).permutation(count)
@@ -85,6 +90,7 @@ class Episodes:
             sha256=store.sha256(),
             frameskip=store.meta.get("frameskip", 1),
             lengths=None if (lengths == lengths[0]).all() else lengths,
+            states=_stacked([_rows(store, "states", episode) for episode in range(count)]) if states else None,
         )
 
     def real_steps(self, episodes: np.ndarray) -> Tensor:
@@ -97,7 +103,11 @@ class Episodes:
 
     def real_proprio(self, episodes: np.ndarray) -> Tensor:
         """Proprioception of all frames of some episodes, (N, Q)."""
-        return _real(self.proprio, self._lengths() + 1, episodes)
+        return self.real_frames(self.proprio, episodes)
+
+    def real_frames(self, values: Tensor, episodes: np.ndarray) -> Tensor:
+        """What belongs to the frames of some episodes, (N, ...) of values (all episodes, T + 1, ...)."""
+        return _real(values, self._lengths() + 1, episodes)
 
     def draw_steps(self, random: np.random.Generator, episodes: np.ndarray, count: int) -> tuple[Tensor, Tensor]:
         """Episode and time of ``count`` actions, (count,) each; all are equally likely."""

@@ -1,4 +1,8 @@
-"""Pre-training the compact encoder: no labels, no reconstruction, four terms on pairs of neighbouring frames."""
+"""Pre-training the compact encoder: terms on pairs of neighbouring frames, without reconstruction.
+
+Four terms need no labels. Two more, off unless a recipe gives them a weight, have what else a data set holds read
+linearly from the latents: proprioception, which every agent senses, and the simulator's state, which is a label.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +17,13 @@ from torch.nn import functional as F
 from jepawm_agents.training.ahead import Ahead
 from jepawm_agents.training.alarms import effective_rank as effective_rank
 from jepawm_agents.training.alarms import encoder_alarms, sound, spread
-from jepawm_agents.training.data import Episodes, step_generator
+from jepawm_agents.training.data import ByFrame, Episodes, step_generator
 from jepawm_agents.training.frames_on_disk import FramesOnDisk
 from jepawm_agents.training.losses import covariance, variance
 from jepawm_agents.world_models.compact_encoder import CompactEncoder
+
+Pairs = tuple[Tensor, Tensor, dict[str, Tensor]]
+"""Pixels, actions and truths of a batch, as :meth:`EncoderTraining.terms` takes them."""
 
 HEAD_WIDTH = 256
 PROBE_FRAMES = 4096
@@ -50,7 +57,11 @@ class EncoderTraining(nn.Module):
         actions = episodes.actions.shape[-1]
         self.head = nn.Sequential(nn.Linear(2 * features, HEAD_WIDTH), nn.GELU(), nn.Linear(HEAD_WIDTH, actions))
         self.action_std = episodes.real_steps(episodes.train).std(dim=0)
-        self._batch: Callable[[int], tuple[Tensor, Tensor]] = self._pairs
+        self._truths = {name: truth for name, truth in _truths(episodes, settings).items() if settings[name]}
+        self.readings = nn.ModuleDict(
+            {name: nn.Linear(features, truth.shape[-1]) for name, truth in self._truths.items()}
+        )
+        self._batch: Callable[[int], Pairs] = self._pairs
         if isinstance(episodes.pixels, FramesOnDisk):
             self._batch = Ahead(self._pairs, self._next_step, threads=loaders)
 
@@ -59,34 +70,42 @@ class EncoderTraining(nn.Module):
         terms = self.terms(*self._batch(step))
         return sum(self.settings[name] * value for name, value in terms.items())  # type: ignore[return-value]
 
-    def terms(self, pixels: Tensor, actions: Tensor) -> dict[str, Tensor]:
-        """The four terms, by name.
+    def terms(self, pixels: Tensor, actions: Tensor, truths: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The terms, by name.
 
         Args:
             pixels: (2 * B, H, W, C), B frames and then the frames after them.
             actions: (B, A) between them, environment units.
+            truths: (2 * B, ...) what is to be read from the latents, by the names of :attr:`readings`.
         """
         device = device_of(self.encoder)
-        now, after = self.encoder(pixels.to(device)).flatten(1).chunk(2)
+        z = self.encoder(pixels.to(device)).flatten(1)
+        now, after = z.chunk(2)
         action = (actions / self.action_std).to(device)
-        return {
+        terms = {
             "similarity": F.mse_loss(now, after),
             "variance": (variance(now) + variance(after)) / 2,
             "covariance": (covariance(now) + covariance(after)) / 2,
             "inverse_dynamics": F.mse_loss(self.head(torch.cat([now, after], dim=1)), action),
         }
+        read = {name: F.mse_loss(reading(z), truths[name].to(device)) for name, reading in self.readings.items()}
+        return terms | read
 
-    def _pairs(self, step: int) -> tuple[Tensor, Tensor]:
+    def _pairs(self, step: int) -> Pairs:
         random = step_generator(self.settings["seed"], "encoder", step)
         return self._read(*self.episodes.draw_steps(random, self.episodes.train, self.settings["batch_size"]))
 
     def _next_step(self, step: int) -> int | None:
         return step + 1 if step + 1 < self.settings["steps"] else None
 
-    def _read(self, episode: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
-        """Frames ``time`` and ``time + 1`` and the actions between them, as :meth:`terms` takes them."""
-        pixels = self.episodes.pixels
-        return torch.cat([pixels[episode, time], pixels[episode, time + 1]]), self.episodes.actions[episode, time]
+    def _read(self, episode: Tensor, time: Tensor) -> Pairs:
+        """Frames ``time`` and ``time + 1`` and what belongs to them, as :meth:`terms` takes them."""
+
+        def both(values: ByFrame) -> Tensor:
+            return torch.cat([values[episode, time], values[episode, time + 1]])
+
+        truths = {name: both(truth) for name, truth in self._truths.items()}
+        return both(self.episodes.pixels), self.episodes.actions[episode, time], truths
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -124,6 +143,20 @@ def encode_all(encoder: nn.Module, pixels: Tensor) -> Tensor:
 def device_of(module: nn.Module) -> torch.device:
     """Where a module's weights are."""
     return next(module.parameters()).device
+
+
+def _truths(episodes: Episodes, settings: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Proprioception and the recipe's labels, (episodes, T + 1, ...) each, mean 0 and deviation 1 in training."""
+    truths = {"proprio": episodes.proprio}
+    if episodes.states is not None:
+        angles = episodes.states[..., settings["state_angles"]]
+        truths["state"] = torch.cat([episodes.states[..., settings["state_columns"]], angles.sin(), angles.cos()], -1)
+    return {name: _standardised(truth, episodes) for name, truth in truths.items()}
+
+
+def _standardised(values: Tensor, episodes: Episodes) -> Tensor:
+    real = episodes.real_frames(values, episodes.train)
+    return (values - real.mean(dim=0)) / real.std(dim=0).clamp_min(1e-6)
 
 
 def _probe(fitted: tuple[Tensor, Tensor], read: tuple[Tensor, Tensor]) -> float:

@@ -57,6 +57,8 @@ def check_encoder(settings: Mapping[str, Any]) -> None:
         return
     if family != "compact":
         raise ConfigError(f"Encoder {family!r} is not trained by recipes of this kind.")
+    if settings["state"] and not (settings["state_columns"] or settings["state_angles"]):
+        raise ConfigError("encoder.state reads labels, but state_columns and state_angles name none of the state.")
     if not settings["weights"] and (settings["steps"] < 0 or settings["batch_size"] < 1):
         raise ConfigError("encoder.steps or encoder.batch_size is too small; 0 steps leave the encoder random.")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,7 +26,7 @@ class Learned(NamedTuple):
     loss: Tensor
     """Of the whole batch, before the step; a scalar."""
     gradient_norm: Tensor
-    """Before clipping, a scalar."""
+    """Before clipping, a scalar; where parts are clipped, that of the longest."""
     learning_rate: float
     stop: bool
     """Whether some process wants to stop."""
@@ -42,6 +42,7 @@ class Learner:
         loss_of_step: the loss of step k, or with ``splits`` of a share of its batch.
         ranks: processes that share every batch.
         splits: whether ``loss_of_step`` takes a :class:`Share` as second argument and is a mean over the batch.
+        clipped: parts whose gradients are clipped, each by its own length; by default all that is trained, as one.
 
     Raises:
         ConfigError: if a batch is to be taken in parts and the loss cannot be.
@@ -56,6 +57,7 @@ class Learner:
         ranks: Ranks,
         *,
         splits: bool,
+        clipped: Sequence[nn.Module] | None = None,
     ):
         if settings.accumulate > 1 and not splits:
             raise ConfigError(
@@ -63,6 +65,7 @@ class Learner:
             )
         self.stage, self.settings, self.ranks = stage, settings, ranks
         self.parameters = [parameter for parameter in modules.parameters() if parameter.requires_grad]
+        self._clipped = [self.parameters] if clipped is None else [[*part.parameters()] for part in clipped]
         self.optimizer = make_optimizer(modules, settings)
         self._loss = loss_of_step if splits else lambda step, share: loss_of_step(step)
         self._device = self.parameters[0].device
@@ -77,9 +80,9 @@ class Learner:
             stopping = torch.tensor(float(stop), device=self._device)
             self.ranks.average([*(p.grad for p in self.parameters if p.grad is not None), loss, stopping])
             stop = bool(stopping > 0)
-        norm = clip_gradients(self.parameters, self.settings.clip_grad)
+        norms = [clip_gradients(part, self.settings.clip_grad) for part in self._clipped]
         self.optimizer.step()
-        return Learned(loss, norm, rate, stop)
+        return Learned(loss, norms[0] if len(norms) == 1 else torch.stack(norms).max(), rate, stop)
 
     def _backward(self, step: int) -> Tensor:
         """Add up the gradients of this process's parts of the batch; their mean loss."""

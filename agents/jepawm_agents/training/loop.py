@@ -101,6 +101,7 @@ def run_loop(
     evaluate: Callable[[], Mapping[str, float]] | None = None,
     evaluate_every: int = 0,
     logs: Sequence[Log] = (),
+    clipped: Sequence[nn.Module] | None = None,
 ) -> dict[str, float]:
     """Train ``modules`` in place.
 
@@ -122,6 +123,7 @@ def run_loop(
         evaluate: further figures, costlier than those of ``validate``.
         evaluate_every: steps between them, and at the last one; 0: never.
         logs: told the figures as they come.
+        clipped: parts whose gradients are clipped, each by its own length; by default ``modules`` as a whole.
 
     Returns:
         The last validation figures.
@@ -131,7 +133,9 @@ def run_loop(
         KeyboardInterrupt: after Ctrl-C, termination or ``max_seconds``, with everything saved.
     """
     ranks = Ranks.current()
-    learner = Learner(stage, modules, settings, loss_of_step, ranks if splits else Ranks(), splits=splits)
+    learner = Learner(
+        stage, modules, settings, loss_of_step, ranks if splits else Ranks(), splits=splits, clipped=clipped
+    )
     takings = [(settings.validate_every, validate)]
     if evaluate is not None and evaluate_every > 0:
         takings.append((evaluate_every, evaluate))

@@ -24,10 +24,11 @@ class PlanningEvaluation:
     Args:
         model: the model that is trained.
         plan: a recipe; ``agent`` names the card whose planner is used, table ``evaluate`` says what is played.
+        frozen_encoder: whether the encoder is not trained, and may be shared with the copy.
     """
 
-    def __init__(self, model: JEPAWorldModel, plan: Mapping[str, Any]):
-        self.model, self.plan = model, plan
+    def __init__(self, model: JEPAWorldModel, plan: Mapping[str, Any], *, frozen_encoder: bool = True):
+        self.model, self.plan, self.frozen_encoder = model, plan, frozen_encoder
 
     def __call__(self) -> dict[str, float]:
         """``success``, the share of episodes that end in success, and ``success_n``, their number.
@@ -51,8 +52,9 @@ class PlanningEvaluation:
         return {"success": result.success_rate, "success_n": float(task.episodes)}
 
     def _copy(self) -> JEPAWorldModel:
-        """A model that shares the frozen encoder."""
-        return copy.deepcopy(self.model, {id(self.model.encoder): self.model.encoder})
+        """A model that shares the encoder if that is frozen."""
+        shared = {id(self.model.encoder): self.model.encoder} if self.frozen_encoder else {}
+        return copy.deepcopy(self.model, shared)
 
 
 def planning_task(plan: Mapping[str, Any]) -> RunSpec:

@@ -14,7 +14,11 @@ from jepawm_agents.training.distributed import launched
 from jepawm_agents.training.loop import Progress
 from jepawm_agents.training.recipes import load_recipe
 
-KINDS = {"world_model": "jepawm_agents.training.world_model"}
+KINDS = {
+    "world_model": "jepawm_agents.training.world_model",
+    "eb_jepa": "jepawm_agents.training.eb_jepa",
+    "head": "jepawm_agents.training.head",
+}
 """Module of every kind of recipe; each has ``check(plan)`` and ``train(plan, out=, resume=, progress=) -> Path``."""
 
 

@@ -38,7 +38,7 @@ def check_data(data: Mapping[str, Any]) -> None:
         )
 
 
-def load_episodes(data: Mapping[str, Any], out: Path, progress: Progress) -> Episodes:
+def load_episodes(data: Mapping[str, Any], out: Path, progress: Progress, *, states: bool = False) -> Episodes:
     """The episodes that the table ``data`` of a recipe describes.
 
     Collected data are a file ``data.h5``, one an environment, if their images fit in memory, else a folder ``data``.
@@ -47,13 +47,14 @@ def load_episodes(data: Mapping[str, Any], out: Path, progress: Progress) -> Epi
         data: the table.
         out: folder for what is collected or converted; both continue where they were interrupted.
         progress: told about every episode.
+        states: whether the simulator's states are read too.
 
     Raises:
         ConfigError: if data that were named do not belong to the recipe's environment, or differ
             among themselves.
     """
     store = _given(data, out, progress) if data["path"] else _collected(data, out, progress)
-    episodes = Episodes.load(store, data["validation_share"], data["memory"])
+    episodes = Episodes.load(store, data["validation_share"], data["memory"], states=states)
     if not isinstance(episodes.pixels, FramesOnDisk):
         store.close()
     return episodes

@@ -31,7 +31,7 @@ def train(plan: Mapping[str, Any], *, out: Path, resume: bool, progress: Progres
     """Train what a recipe of kind ``world_model`` describes; see :func:`jepawm_agents.training.run.main`."""
     check(plan)
     with first_goes_first() as ranks:
-        episodes = load_episodes(plan["data"], out, progress)
+        episodes = load_episodes(plan["data"], out, progress, states=plan["encoder"]["state"] > 0)
         _check_frameskip(plan["model"]["frameskip"], episodes.frameskip)
         encoder = make_encoder(plan, episodes, out, resume or not ranks.first, progress)
         model, device = _world_model(plan, encoder.module, episodes), choose_device(plan["train"]["device"])

@@ -147,6 +147,19 @@ def _described(description: Mapping[str, Any], encoder_weights: str | None) -> J
     return model
 
 
+def world_model_notes(path: Path) -> dict[str, Any]:
+    """What a world model's file says of how it came about: ``recipe``, ``data_sha256``, ``validation``.
+
+    Raises:
+        WeightsError: if the file cannot be read.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return json.loads((file.metadata() or {}).get("world_model", "{}")).get("notes", {})
+    except (SafetensorError, OSError, ValueError) as problem:
+        raise WeightsError(f"{path} cannot be read as safetensors ({problem}); it may be truncated.") from None
+
+
 def sha256(path: Path) -> str:
     """Hash of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

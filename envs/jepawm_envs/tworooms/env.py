@@ -102,6 +102,7 @@ class TwoRoomsEnv(GoalEnv):
     action_bounds: ClassVar[tuple[float, float]] = (-MAX_ACTION, MAX_ACTION)
     behaviour_std: ClassVar[float] = 0.75
     factors: ClassVar[tuple[Factor, ...]] = FACTORS
+    observation_options: ClassVar[tuple[str, ...]] = ("channels",)
 
     def __init__(
         self,

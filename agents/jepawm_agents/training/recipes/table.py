@@ -1,8 +1,8 @@
 """Finding recipes and changing single settings of them; torch-free.
 
-A recipe states what is its own. What it leaves open comes from the recipe that it names as its ``base``, which has
-none itself, and then from ``defaults/<kind>.toml``. Tables are merged key by key, but a table of another ``family``
-replaces the one below: sizes of one family mean nothing to another.
+A recipe states what is its own. What it leaves open comes from the recipe that it names as its ``base``, which may
+have one in turn, and then from ``defaults/<kind>.toml``. Tables are merged key by key, but a table of another
+``family`` replaces the one below: sizes of one family mean nothing to another.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ OWN = ("name", "summary", "published", "reached")
 
 
 def list_recipes() -> list[dict[str, Any]]:
-    """Name, summary, agent and environment of every recipe."""
+    """Name, kind, summary, agent and environment of every recipe."""
     return [
-        {"name": recipe["name"], "summary": recipe["summary"], "agent": recipe["agent"], "env": recipe["data"]["env"]}
+        {key: recipe[key] for key in ("name", "kind", "summary", "agent")} | {"env": recipe["data"]["env"] or "any"}
         for recipe in _all().values()
     ]
 
@@ -78,20 +78,21 @@ def _texts(folder: Traversable) -> Iterator[str]:
             yield file.read_text()
 
 
-def _on_its_base(recipe: dict[str, Any], stated: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """The recipe over the one that it names as its base."""
+def _on_its_base(
+    recipe: dict[str, Any], stated: Mapping[str, dict[str, Any]], above: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """The recipe over the one that it names as its base; ``above`` are the recipes whose base it is."""
     recipe = copy.deepcopy(recipe)
     name = recipe.pop("base", None)
     if name is None:
         return recipe
     if name not in stated:
         raise ConfigError(f"Recipe {recipe['name']!r}: {unknown('base', name, stated)}")
-    if "base" in stated[name]:
-        raise ConfigError(
-            f"Recipe {recipe['name']!r} has base {name!r}, which has a base itself; name {stated[name]['base']!r}."
-        )
-    below = {key: copy.deepcopy(value) for key, value in stated[name].items() if key not in OWN}
-    return _overlaid(below, recipe)
+    seen = (*above, recipe["name"])
+    if name in seen:
+        raise ConfigError(f"Recipe {name!r} is its own base, by way of {' and '.join(map(repr, seen))}.")
+    base = _on_its_base(stated[name], stated, seen)
+    return _overlaid({key: value for key, value in base.items() if key not in OWN}, recipe)
 
 
 def _completed(recipe: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,13 +50,16 @@ def read_file(path: Path) -> Mapping[str, Any]:
         WeightsError: if the file is missing, truncated, holds code, or is no dictionary.
     """
     if not path.is_file():
-        raise WeightsError(f"There is no weights file at {path}.")
+        raise WeightsError(f"There is no weights file at {path}; check the path that was given.")
     zipped = zipfile.is_zipfile(path)
     if not zipped and _starts_like_a_zip(path):
         raise WeightsError(f"{path} is truncated: its end is missing. Get it again.")
     try:
         # Files from before torch 1.6 are no archives and cannot be mapped into memory.
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+        with warnings.catch_warnings():
+            # Of files that torch did not write, which are read or refused like all others.
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError:
         raise WeightsError(
             f"{path} is damaged, or holds code and not only weights; it was not loaded. Get it again from its source."

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from jepawm_agents.errors import ConfigError
 from jepawm_agents.world_models.encoders.base import Encoder
 
 # Mean and deviation of the channels (dot, wall) after each was stretched to 0..1 (normalizer.py:13-56).
@@ -22,22 +23,47 @@ _MEAN, _STD = (0.0026, 0.0989), (0.0369, 0.2986)
 class ImpalaEncoder(Encoder):
     """Two-channel pictures of a dot and of walls to a single token (P = 1).
 
+    The defaults are the published encoder. Nearly all its work is done at the two highest resolutions, so a small one
+    has a stride, and one block a stack.
+
     Args:
         image_size: height and width of the pictures.
         channels: of the stacks; each halves the resolution.
         latent_dim: channels D of the token.
+        blocks: residual blocks of every stack.
+        stride: of the first convolution, on top of the halving.
+
+    Raises:
+        ConfigError: for sizes that no picture has.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, *, image_size: int = 65, channels: Sequence[int] = (16, 32, 32), latent_dim: int = 512):
+    def __init__(
+        self,
+        *,
+        image_size: int = 65,
+        channels: Sequence[int] = (16, 32, 32),
+        latent_dim: int = 512,
+        blocks: int = 2,
+        stride: int = 1,
+    ):
         super().__init__()
+        if min(image_size, latent_dim, stride, *channels) < 1 or not channels or blocks < 0:
+            raise ConfigError(
+                f"An Impala encoder with channels={list(channels)}, latent_dim={latent_dim}, blocks={blocks} and "
+                f"stride={stride} on {image_size} pixels is not possible; all but blocks must be at least 1."
+            )
         self.image_size, self.latent_dim, self.grid_size = image_size, latent_dim, 1
-        self.stack_blocks = nn.ModuleList(_Stack(before, after) for before, after in pairwise((2, *channels)))
+        strides = (stride, *(1 for _ in channels[1:]))
+        self.stack_blocks = nn.ModuleList(
+            _Stack(before, after, blocks, step)
+            for (before, after), step in zip(pairwise((2, *channels)), strides, strict=True)
+        )
         side = image_size
-        for _ in channels:
-            side = (side + 1) // 2
+        for step in strides:
+            side = ((side - 1) // step + 2) // 2  # the convolution, then the pooling
         self.mlp = nn.Linear(channels[-1] * side**2, latent_dim)
         self.final_ln = nn.LayerNorm(latent_dim)
         self.register_buffer("mean", torch.tensor(_MEAN).reshape(2, 1, 1), persistent=False)
@@ -58,9 +84,12 @@ class ImpalaEncoder(Encoder):
         side = (self.image_size, self.image_size)
         if tuple(pixels.shape[1:3]) != side:
             raise ValueError(f"This encoder sees pictures of {side} pixels, but these are {tuple(pixels.shape[1:3])}.")
-        channels = dot_and_wall(pixels).to(self.mean.dtype)
-        low, high = channels.amin(dim=(-2, -1), keepdim=True), channels.amax(dim=(-2, -1), keepdim=True)
-        return ((channels - low) / (high - low).clamp_min(1.0) - self.mean) / self.std
+        channels = dot_and_wall(pixels)
+        low = channels.amin(dim=(-2, -1), keepdim=True)
+        span = (channels.amax(dim=(-2, -1), keepdim=True) - low).clamp_min(1)
+        # Whole numbers as long as possible and then one pass: training prepares thousands of pictures a second.
+        stretched = (channels - low).to(self.mean.dtype)
+        return torch.addcmul(-self.mean / self.std, stretched, 1.0 / (span * self.std))
 
     def latent(self, channels: Tensor) -> Tensor:
         """Normalised channels (B, 2, H, W) to latents (B, D)."""
@@ -90,10 +119,10 @@ def dot_and_wall(pixels: Tensor) -> Tensor:
 
 
 class _Stack(nn.Module):
-    def __init__(self, before: int, after: int):
+    def __init__(self, before: int, after: int, blocks: int, stride: int):
         super().__init__()
-        self.initial_conv = nn.Conv2d(before, after, kernel_size=3, padding=1)
-        self.blocks = nn.ModuleList(_Residual(after) for _ in range(2))
+        self.initial_conv = nn.Conv2d(before, after, kernel_size=3, padding=1, stride=stride)
+        self.blocks = nn.ModuleList(_Residual(after) for _ in range(blocks))
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.max_pool2d(self.initial_conv(x), kernel_size=3, stride=2, padding=1)

@@ -1,0 +1,122 @@
+"""What heads are trained on: pictures and states from the latents of a frozen encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from jepawm_agents.heads.base import ImageHead
+from jepawm_agents.heads.perceptual import PerceptualDistance
+from jepawm_agents.training.data import step_generator
+from jepawm_agents.training.frames import FrameBatch, Frames
+
+
+class ImageTraining:
+    """An image decoder, its data and its loss.
+
+    Published decoders minimise 10 times the squared error plus LPIPS, on images from 0 to 1 (jepa-wms
+    ``wm_heads.py:74-99``); without LPIPS, the absolute error.
+
+    Args:
+        head: to be trained.
+        frames: data.
+        settings: table ``train`` of a recipe; ``loss`` holds the weights of ``l2``, ``l1`` and ``lpips``.
+        perceptual: needed where LPIPS has a weight.
+    """
+
+    def __init__(
+        self, head: ImageHead, frames: Frames, settings: Mapping[str, Any], perceptual: PerceptualDistance | None = None
+    ):
+        self.head, self.frames, self.settings, self.perceptual = head, frames, settings, perceptual
+        self.mean_image = frames.mean_image()
+
+    def loss_of_step(self, step: int) -> Tensor:
+        """The weighted errors on the frames of step k."""
+        batch = _draw(self.frames, self.settings, step)
+        images = self.head.pictures(batch.latents)
+        weights = self.settings["loss"]
+        loss = weights["l2"] * F.mse_loss(images, batch.images) + weights["l1"] * F.l1_loss(images, batch.images)
+        if self.perceptual is not None:
+            loss = loss + weights["lpips"] * self.perceptual.between(images, batch.images).mean()
+        return loss
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """On held-out frames: squared error, and PSNR in decibels, image by image and then averaged.
+
+        ``val_mean_psnr`` is that of showing the mean training image, which a decoder must beat.
+        """
+        self.head.eval()
+        errors, of_mean = [], []
+        for batch in self.frames.some(self.frames.validation):
+            shown = self.head.pictures(batch.latents).clamp(0.0, 1.0)
+            errors.append(_image_errors(shown, batch.images))
+            of_mean.append(_image_errors(self.mean_image, batch.images))
+        self.head.train()
+        return {
+            "val_l2": float(torch.cat(errors).mean()),
+            "val_psnr": psnr(torch.cat(errors)),
+            "val_mean_psnr": psnr(torch.cat(of_mean)),
+        }
+
+
+class StateTraining:
+    """A state decoder, its data and its loss.
+
+    The published one minimises the absolute error of raw states (jepa-wms ``wm_heads.py:146-178``).
+
+    Args:
+        head: tokens (B, P, D) to states (B, S) in environment units.
+        frames: data.
+        settings: table ``train`` of a recipe; ``loss`` holds the weights of ``l2`` and ``l1``, ``standardise`` says
+            whether errors are measured in deviations of the training states.
+    """
+
+    def __init__(self, head: Any, frames: Frames, settings: Mapping[str, Any]):
+        self.head, self.frames, self.settings = head, frames, settings
+        std = frames.states[frames.train].std(dim=0)
+        self.std = torch.where(std > 0, std, 1.0)
+
+    def loss_of_step(self, step: int) -> Tensor:
+        """The weighted errors on the frames of step k."""
+        batch = _draw(self.frames, self.settings, step)
+        error = self.head(batch.latents) - batch.states
+        if self.settings["standardise"]:
+            error = error / self.std
+        weights = self.settings["loss"]
+        return weights["l2"] * error.square().mean() + weights["l1"] * error.abs().mean()
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """On held-out frames: the root of the mean squared error of every entry, in environment units.
+
+        ``val_rmse`` is that of all entries in deviations of the training states, so that knowing nothing gives
+        about 1. Angles are taken as the numbers that they are; one that wraps around counts as a large error.
+        """
+        self.head.eval()
+        errors = torch.cat(
+            [self.head(batch.latents) - batch.states for batch in self.frames.some(self.frames.validation)]
+        )
+        self.head.train()
+        each = errors.square().mean(dim=0).sqrt()
+        figures = {"val_rmse": float((errors / self.std).square().mean().sqrt())}
+        return figures | {f"val_rmse_{entry}": float(value) for entry, value in enumerate(each)}
+
+
+def psnr(errors: Tensor) -> float:
+    """Mean peak signal-to-noise ratio in decibels of images with these mean squared errors (B,), whites at 1."""
+    return float(-10.0 * errors.clamp_min(1e-10).log10().mean())
+
+
+def _draw(frames: Frames, settings: Mapping[str, Any], step: int) -> FrameBatch:
+    random = step_generator(settings["seed"], "head", step)
+    return frames.read(random.choice(frames.train, size=settings["batch_size"]))
+
+
+def _image_errors(shown: Tensor, images: Tensor) -> Tensor:
+    """Mean squared error of every image, (B,)."""
+    return (shown - images).square().mean(dim=(1, 2, 3))

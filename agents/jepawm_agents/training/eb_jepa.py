@@ -1,0 +1,132 @@
+"""Recipes of kind ``eb_jepa``: a world model of Two Rooms trained end to end (arXiv 2602.03604)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from jepawm_agents.errors import ConfigError
+from jepawm_agents.training.ahead import Ahead
+from jepawm_agents.training.distributed import Ranks, choose_device
+from jepawm_agents.training.end_to_end import EndToEndTraining
+from jepawm_agents.training.loggers import check_logs, make_logs
+from jepawm_agents.training.loop import LoopSettings, Progress, run_loop
+from jepawm_agents.training.planning_evaluation import PlanningEvaluation, planning_task
+from jepawm_agents.training.two_rooms import Batch, TwoRoomsWindows, check_data
+from jepawm_agents.world_models.eb_jepa import GRUPredictor
+from jepawm_agents.world_models.encoders.impala import ImpalaEncoder
+from jepawm_agents.world_models.jepa import JEPAWorldModel
+from jepawm_agents.world_models.weights import build, save_world_model
+
+ACTION_DIM, PROPRIO_DIM = 2, 2
+
+
+def train(plan: Mapping[str, Any], *, out: Path, resume: bool, progress: Progress) -> Path:
+    """Train what a recipe of kind ``eb_jepa`` describes; see :func:`jepawm_agents.training.run.main`.
+
+    ``probe.safetensors`` and ``inverse_dynamics.safetensors`` are written beside the model; nothing plays with them.
+    """
+    check(plan)
+    settings = plan["train"]
+    windows = _windows(plan)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings["seed"])
+        model = build(_config(plan))
+        training = EndToEndTraining(*_parts(model), _ahead(windows, settings["steps"]), windows.held_out(), settings)
+    training.to(choose_device(settings["device"]))
+    figures = run_loop(
+        "eb_jepa",
+        training,
+        LoopSettings.of(settings),
+        training.loss_of_step,
+        training.validate,
+        out=out,
+        identity=plan,
+        resume=resume,
+        progress=progress,
+        evaluate=PlanningEvaluation(model, plan, frozen_encoder=False),
+        evaluate_every=plan["evaluate"]["every"],
+        logs=make_logs(plan["log"], "eb_jepa", out, plan),
+        clipped=training.clipped,
+    )
+    path = out / "model.safetensors"
+    if Ranks.current().first:
+        notes = {"recipe": plan, "data_sha256": windows.sha256, "validation": figures}
+        save_world_model(model.cpu().eval(), path, notes=notes)
+        for name in ("probe", "inverse_dynamics"):
+            save_file(getattr(training, name).cpu().state_dict(), out / f"{name}.safetensors")
+    return path
+
+
+def check(plan: Mapping[str, Any]) -> None:
+    """Refuse settings that cannot be trained.
+
+    Raises:
+        ConfigError: naming them.
+    """
+    data, model, settings = plan["data"], plan["model"], plan["train"]
+    check_data(data)
+    families = {
+        "encoder": (plan["encoder"]["model"]["family"], "impala"),
+        "predictor": (model["predictor"]["family"], "gru"),
+    }
+    for part, (asked, only) in families.items():
+        if asked != only:
+            raise ConfigError(f"The {part} family of EB-JEPA is {only!r}, not {asked!r}.")
+    if data["image_size"] != plan["encoder"]["model"]["image_size"]:
+        raise ConfigError(
+            f"data.image_size={data['image_size']} and encoder.model.image_size="
+            f"{plan['encoder']['model']['image_size']} must be equal: the encoder sees the pictures that are drawn."
+        )
+    for name in ("batch_size", "frames", "rollout_steps"):
+        if settings[name] < 1:
+            raise ConfigError(f"train.{name}={settings[name]} is not possible; it must be at least 1.")
+    if model["frameskip"] < 1:
+        raise ConfigError(f"model.frameskip={model['frameskip']} is not possible; it must be at least 1.")
+    if settings["rollout_steps"] >= settings["frames"]:
+        raise ConfigError(
+            f"train.rollout_steps={settings['rollout_steps']} needs more frames than train.frames={settings['frames']}."
+        )
+    LoopSettings.of(settings)
+    choose_device(settings["device"])
+    check_logs(plan["log"])
+    if plan["evaluate"]["every"] > 0:
+        planning_task(plan)
+
+
+def _windows(plan: Mapping[str, Any]) -> TwoRoomsWindows:
+    settings = plan["train"]
+    return TwoRoomsWindows(
+        plan["data"],
+        frameskip=plan["model"]["frameskip"],
+        frames=settings["frames"],
+        batch_size=settings["batch_size"],
+    )
+
+
+def _ahead(windows: TwoRoomsWindows, steps: int) -> Ahead[int, Batch]:
+    """The batches of the steps, made while others are trained on."""
+    return Ahead(windows.of_step, lambda step: step + 1 if step + 1 < steps else None, threads=1)
+
+
+def _config(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """The description of the model. Actions are in pixels, not normalised, as published."""
+    return {
+        "encoder": plan["encoder"]["model"],
+        "predictor": plan["model"]["predictor"],
+        "action_dim": ACTION_DIM,
+        "proprio_dim": PROPRIO_DIM,
+        "frameskip": plan["model"]["frameskip"],
+        "window": plan["model"]["window"],
+    }
+
+
+def _parts(model: JEPAWorldModel) -> tuple[ImpalaEncoder, GRUPredictor]:
+    encoder, predictor = model.encoder, model.predictor
+    if not isinstance(encoder, ImpalaEncoder) or not isinstance(predictor, GRUPredictor):
+        raise ConfigError("EB-JEPA has an Impala encoder and a recurrent predictor; check() says so of a recipe.")
+    return encoder, predictor
