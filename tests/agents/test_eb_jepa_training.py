@@ -97,6 +97,7 @@ def weights(finished) -> str:
 def test_the_full_recipe_is_the_published_training():
     """Transcribed from eb_jepa's train.yaml and main.py (commit 966e61e)."""
     recipe = load_recipe(FULL)
+    eb_jepa.check(recipe)
     assert (
         recipe["train"]
         | {

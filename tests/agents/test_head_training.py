@@ -23,6 +23,7 @@ from jepawm_agents.heads.frozen_encoder import FrozenEncoder
 from jepawm_agents.heads.perceptual import PerceptualDistance
 from jepawm_agents.training.data import Episodes
 from jepawm_agents.training.decoding import ImageTraining, StateTraining, psnr
+from jepawm_agents.training.distributed import Share
 from jepawm_agents.training.frames import FrameBatch, Frames
 from jepawm_agents.training.head import check
 from jepawm_agents.training.loop import LoopSettings, run_loop
@@ -102,7 +103,7 @@ class Spots:
     def __init__(self):
         random = np.random.default_rng(0)
         self.places = torch.from_numpy(random.uniform(3, 13, size=(512, 2)).astype(np.float32))
-        self.train, self.validation = np.arange(448), np.arange(448, 512)
+        self.states, self.train, self.validation = self.places, np.arange(448), np.arange(448, 512)
 
     def read(self, numbers) -> FrameBatch:
         places, grid = self.places[numbers], torch.arange(16.0)
@@ -298,9 +299,7 @@ def test_frames_are_split_as_episodes_are_and_reading_them_anew_changes_nothing(
     def encode(pixels: Tensor) -> Tensor:
         return pixels.float().mean(dim=(1, 2))[:, None]
 
-    kept, anew = (
-        Frames(store, encode, image_size=16, validation_share=0.25, in_memory=in_memory) for in_memory in (True, False)
-    )
+    kept, anew = (Frames(store, encode, image_size=16, validation_share=0.25, memory=memory) for memory in (1.0, 0.0))
     episodes = Episodes.load(store, 0.25)
     assert set(kept.train // 6) == set(episodes.train) and set(kept.validation // 6) == set(episodes.validation)
     numbers = np.array([0, 7, 47, 7])
@@ -327,11 +326,11 @@ def test_episodes_may_differ_in_length():
 
         def frames(self, episode: int, start: int = 0, stop: int | None = None) -> np.ndarray:
             values = self.array("states", episode)[start:stop].astype(np.uint8)
-            return np.broadcast_to(values[:, :, None, None], (len(values), 2, 2, 3))
+            return np.tile(values[:, :, None, None], (1, 2, 2, 3))
 
     uneven: Any = Uneven()
-    for in_memory in (True, False):
-        frames = Frames(uneven, lambda p: p.float()[:, 0, :1], image_size=2, validation_share=0.5, in_memory=in_memory)
+    for memory in (1.0, 0.0):
+        frames = Frames(uneven, lambda p: p.float()[:, 0, :1], image_size=2, validation_share=0.5, memory=memory)
         batch = frames.read(np.arange(6))
         assert batch.states.flatten().tolist() == [0, 1, 100, 101, 102, 103]
         assert batch.latents[:, 0, 0].tolist() == batch.states.flatten().tolist()
@@ -360,11 +359,48 @@ def test_settings_that_cannot_be_trained_are_refused_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
-def test_unknown_settings_of_the_loop_are_refused():
-    plan = load_recipe("compact/decoder", {"model": {"agent": "a"}})
-    plan["train"]["learning_rat"] = 1.0
-    with pytest.raises(ConfigError, match=r"Unknown recipe setting 'train\.learning_rat'\. Did you mean"):
-        check(plan)
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"precision": "bf8"}, r"Unknown precision of a training 'bf8'"),
+        ({"learning_rat": 1.0}, r"Unknown recipe setting 'train\.learning_rat'\. Did you mean"),
+    ],
+)
+def test_settings_that_the_loop_does_not_know_are_refused(tmp_path, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        train(tmp_path / "out", {"model": {"agent": "jepa_wm_wall"}, "train": changes})
+    assert not (tmp_path / "out").exists()
+
+
+def test_data_of_several_environments_are_joined_as_the_world_model_had_them(tmp_path, model):
+    path, more = tmp_path / "model.safetensors", "JepaWM/TwoRooms-v0"
+    data = {"env": "JepaWM/Wall-v0", "further_envs": [more], "steps": 2, "collect": {"settings": {}}}
+    save_world_model(model, path, notes={"recipe": {"data": data}})
+    settings = tiny(path, steps=1)
+    settings["data"]["episodes"] = 2
+    train(tmp_path / "out", settings)
+    for name, env in (("data.h5", "JepaWM/Wall-v0"), ("data-2.h5", more)):
+        with EpisodeStore(tmp_path / "out" / name) as store:
+            assert store.meta["env"] == env and len(store) == 2
+    with pytest.raises(ConfigError, match=r"needs states of one size; those of these environments have \[2, 4\]"):
+        train(
+            tmp_path / "states",
+            {**tiny(path, "compact/state_decoder"), "data": {"episodes": 2}},
+            "compact/state_decoder",
+        )
+
+
+def test_parts_of_a_batch_are_the_batch():
+    frames: Any = Spots()
+    random = torch.Generator().manual_seed(0)
+    head = build_head({"target": "image", "family": "compact", "latent_dim": 2, "grid_size": 1, "image_size": 16})
+    nn.init.normal_(head.to_full.weight, generator=random)
+    states = build_head({"target": "state", "family": "compact", "latent_dim": 2, "grid_size": 1, "state_dim": 2})
+    settings = {**settings_of(l2=1.0, l1=0.5), "batch_size": 12}
+    for training in (ImageTraining(head, frames, settings), StateTraining(states, frames, settings)):
+        parts = [training.loss_of_step(3, Share(index, 3)).item() for index in range(3)]
+        assert len(set(parts)) == 3
+        assert np.mean(parts) == pytest.approx(training.loss_of_step(3).item(), rel=1e-5)
 
 
 def test_a_world_model_that_does_not_say_its_environment_is_asked_for_it(tmp_path, model):
@@ -393,6 +429,13 @@ def test_published_decoders_are_recipes(name):
     settings = recipe["train"]
     assert (settings["learning_rate"], settings["weight_decay"], settings["clip_grad"]) == (learning_rate, 0.1, 1.0)
     assert settings["steps"] == 1000 * epochs
+    assert (settings["betas"], settings["precision"], settings["schedule"]) == ([0.9, 0.999], "bf16", "cosine")
+    assert settings["batch_size"] // settings["accumulate"] == 64  # frames of a device: 4 clips of 16 or 8 of 8
+    warm, lowest = (0, 1e-8) if encoder[0] == "vjepa2" else (2, 1e-6)  # epochs, rate
+    assert settings["warm_up"] == pytest.approx(warm / epochs, abs=1e-4)
+    done = (epochs - warm) / (1.25 * epochs - warm)  # of the published cosine, which is longer than the training
+    last = lowest + (learning_rate - lowest) * 0.5 * (1 + math.cos(math.pi * done))
+    assert settings["final_learning_rate"] == pytest.approx(last, rel=0.01)
     assert settings["loss"] == {"l2": 10.0, "l1": 0.0, "lpips": 1.0}
     assert recipe["head"]["depth"] == depth
     with torch.device("meta"):
@@ -426,11 +469,12 @@ def test_every_published_decoder_has_its_recipe():
 def test_heads_of_published_encoders_train(tmp_path, name):
     pytest.importorskip("timm")
     collect("JepaWM/Wall-v0", tmp_path / "data.h5", episodes=2, steps=1, seed=0, image_size=32)
+    parts = {"accumulate": 2} if name == "full/decoder_dinov2" else {}
     settings = {
         "encoder": {"weights": "random", "image_size": 28},
-        "data": {"path": str(tmp_path / "data.h5")},
+        "data": {"path": str(tmp_path / "data.h5"), "env": "JepaWM/Wall-v0"},
         "head": {"width": 32, "depth": 1},
-        "train": {"steps": 2, "batch_size": 2, "loss": {"lpips": 0.0}},
+        "train": {"steps": 2, "batch_size": 2, "loss": {"lpips": 0.0}, **parts},
     }
     if name == "full/decoder_dinov2":
         settings["head"]["patch_size"] = 7

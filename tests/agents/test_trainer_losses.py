@@ -131,3 +131,24 @@ def test_losses_of_bfloat16_predictions_are_float32():
 def test_weights_that_mean_nothing_are_refused(weights, message):
     with pytest.raises(ConfigError, match=message):
         weighted(weights)
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_a_fixed_proprio_target_does_not_learn(fixed):
+    class Scales(Adds):
+        """Embeds proprioception by a factor that could shrink it."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.proprio_encoder = nn.Linear(1, 1, bias=False)
+            nn.init.ones_(self.proprio_encoder.weight)
+
+    model = Scales()
+    settings = {"rollout_steps": 1, "cut": 0, "window": 1, "stop_gradient": True, "fixed_proprio": fixed}
+    world_model_loss(model, VISUAL, ACTION, FELT, **settings).backward()
+    assert isinstance(model.proprio_encoder, nn.Linear) and model.proprio_encoder.weight.grad is not None
+    # Half the mean of (f x_t - f x_{t+1})^2 at f = 1: both sides learn, or only what was felt before.
+    before, after = FELT[:, :-1], FELT[:, 1:]
+    both = ((before - after) ** 2).mean()
+    expected = ((before - after) * before).mean() if fixed else both
+    assert float(model.proprio_encoder.weight.grad) == pytest.approx(float(expected))

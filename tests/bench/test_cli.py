@@ -12,12 +12,12 @@ QUICK = ("run", "--agent", "do_nothing", "--env", WALL, "--episodes", 2, "--work
 def test_help_and_version(cli):
     answer = cli("--help")
     assert answer.code == 0
-    for command in ("run", "list", "leaderboard", "compare", "verify", "tasks", "data", "train", "doctor"):
+    for command in ("run", "list", "leaderboard", "compare", "verify", "tasks", "data", "train", "sweep", "doctor"):
         assert command in answer.out
     assert cli("--version").out.startswith("jepawm-bench ")
 
 
-@pytest.mark.parametrize("what", ["envs", "agents", "planners", "protocols", "datasets", "recipes"])
+@pytest.mark.parametrize("what", ["envs", "agents", "planners", "protocols", "datasets", "recipes", "ablations"])
 def test_every_list_prints_a_table_and_json(cli, what):
     assert cli("list", what).code == 0
     rows = cli("list", what, "--json").last_json

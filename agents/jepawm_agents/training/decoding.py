@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from jepawm_agents.heads.base import ImageHead
 from jepawm_agents.heads.perceptual import PerceptualDistance
 from jepawm_agents.training.data import step_generator
+from jepawm_agents.training.distributed import WHOLE, Share
 from jepawm_agents.training.frames import FrameBatch, Frames
 
 
@@ -34,9 +35,9 @@ class ImageTraining:
         self.head, self.frames, self.settings, self.perceptual = head, frames, settings, perceptual
         self.mean_image = frames.mean_image()
 
-    def loss_of_step(self, step: int) -> Tensor:
-        """The weighted errors on the frames of step k."""
-        batch = _draw(self.frames, self.settings, step)
+    def loss_of_step(self, step: int, share: Share = WHOLE) -> Tensor:
+        """The weighted errors on a share of the frames of step k."""
+        batch = _draw(self.frames, self.settings, step, share)
         images = self.head.pictures(batch.latents)
         weights = self.settings["loss"]
         loss = weights["l2"] * F.mse_loss(images, batch.images) + weights["l1"] * F.l1_loss(images, batch.images)
@@ -81,12 +82,12 @@ class StateTraining:
         std = frames.states[frames.train].std(dim=0)
         self.std = torch.where(std > 0, std, 1.0)
 
-    def loss_of_step(self, step: int) -> Tensor:
-        """The weighted errors on the frames of step k."""
-        batch = _draw(self.frames, self.settings, step)
+    def loss_of_step(self, step: int, share: Share = WHOLE) -> Tensor:
+        """The weighted errors on a share of the frames of step k."""
+        batch = _draw(self.frames, self.settings, step, share)
         error = self.head(batch.latents) - batch.states
         if self.settings["standardise"]:
-            error = error / self.std
+            error = error / self.std.to(error.device)
         weights = self.settings["loss"]
         return weights["l2"] * error.square().mean() + weights["l1"] * error.abs().mean()
 
@@ -99,7 +100,7 @@ class StateTraining:
         """
         self.head.eval()
         errors = torch.cat(
-            [self.head(batch.latents) - batch.states for batch in self.frames.some(self.frames.validation)]
+            [(self.head(batch.latents) - batch.states).cpu() for batch in self.frames.some(self.frames.validation)]
         )
         self.head.train()
         each = errors.square().mean(dim=0).sqrt()
@@ -112,9 +113,9 @@ def psnr(errors: Tensor) -> float:
     return float(-10.0 * errors.clamp_min(1e-10).log10().mean())
 
 
-def _draw(frames: Frames, settings: Mapping[str, Any], step: int) -> FrameBatch:
-    random = step_generator(settings["seed"], "head", step)
-    return frames.read(random.choice(frames.train, size=settings["batch_size"]))
+def _draw(frames: Frames, settings: Mapping[str, Any], step: int, share: Share) -> FrameBatch:
+    numbers = step_generator(settings["seed"], "head", step).choice(frames.train, size=settings["batch_size"])
+    return frames.read(numbers[share.of(len(numbers))])
 
 
 def _image_errors(shown: Tensor, images: Tensor) -> Tensor:

@@ -10,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from jepawm_agents.errors import ConfigError
 from jepawm_agents.heads.colours import as_rgb
-from jepawm_agents.training.data import SPLIT_SEED
+from jepawm_agents.training.data import GIB, SPLIT_SEED
+from jepawm_agents.training.joined_store import Store
 from jepawm_agents.world_models.encoders.base import square
-from jepawm_envs.data import EpisodeStore
 
 ENCODE_BATCH = 256
 SOME = 512
@@ -35,24 +36,28 @@ class Frames:
     """All frames of a data set, those of some episodes held out.
 
     Args:
-        store: of episodes of any length; it must stay open unless ``in_memory``.
+        store: of episodes of any length; it must stay open.
         encode: uint8 images (B, H, W, C) to tokens (B, P, D).
         image_size: side of the images that a batch shows; stored ones of another size are cut and resized as
             for the pretrained encoders.
         validation_share: of the episodes that are held out, at least one; the split is that of world models.
-        in_memory: whether frames are read and encoded once, or anew for every batch.
+        states: whether states are wanted; else they have no entries (S = 0).
+        memory: GiB; where images and latents take more, they are read and encoded anew for every batch.
+        device: where the encoder is and batches go.
     """
 
     def __init__(
         self,
-        store: EpisodeStore,
+        store: Store,
         encode: Callable[[Tensor], Tensor],
         *,
         image_size: int,
         validation_share: float,
-        in_memory: bool = True,
+        states: bool = True,
+        memory: float = float("inf"),
+        device: torch.device | str = "cpu",
     ):
-        self._store, self._encode, self._image_size = store, encode, image_size
+        self._store, self._encode, self._image_size, self._device = store, encode, image_size, device
         held_out = _held_out(len(store), validation_share)
         places = [(episode, time) for episode, steps in enumerate(store.lengths) for time in range(steps + 1)]
         self._places = np.array(places, dtype=np.int64)
@@ -61,15 +66,19 @@ class Frames:
         """Numbers of the frames to train on."""
         self.validation: NDArray[np.int64] = np.flatnonzero(in_validation)
         """Numbers of the frames held out."""
-        states = [store.array("states", episode) for episode in range(len(store))]
-        self.states = torch.from_numpy(np.concatenate(states).astype(np.float32))
+        self.states = _states(store) if states else torch.zeros(len(self._places), 0)
         """(frames, S)."""
         self._pixels: Tensor | None = None
         self._latents: Tensor | None = None
-        if in_memory:
-            pixels = [store.frames(episode) for episode in range(len(store))]
-            self._pixels = torch.from_numpy(np.concatenate(pixels))
-            self._latents = torch.cat([encode(part) for part in self._pixels.split(ENCODE_BATCH)])
+        if self._bytes() <= memory * GIB:
+            pixels = torch.from_numpy(np.concatenate([store.frames(episode) for episode in range(len(store))]))
+            self._pixels = pixels
+            self._latents = torch.cat([encode(part.to(device)).cpu() for part in pixels.split(ENCODE_BATCH)])
+
+    def _bytes(self) -> int:
+        """What images and latents of all frames take."""
+        one = torch.from_numpy(self._store.frames(0, 0, 1))
+        return len(self._places) * (one.nbytes + self._encode(one.to(self._device)).nbytes)
 
     def read(self, numbers: NDArray[np.int64]) -> FrameBatch:
         """Frames by number, (B,)."""
@@ -80,9 +89,9 @@ class Frames:
             places = self._places[numbers].tolist()
             stored = [self._store.frames(episode, time, time + 1)[0] for episode, time in places]
             pixels = torch.from_numpy(np.stack(stored))
-            latents = self._encode(pixels)
+            latents = self._encode(pixels.to(self._device))
         images = square(as_rgb(pixels).permute(0, 3, 1, 2).float() / 255.0, self._image_size)
-        return FrameBatch(latents, images, self.states[chosen])
+        return FrameBatch(*(part.to(self._device) for part in (latents, images, self.states[chosen])))
 
     def some(self, numbers: NDArray[np.int64]) -> Iterator[FrameBatch]:
         """Up to 512 of these frames, the same every time, spread evenly over them."""
@@ -93,6 +102,15 @@ class Frames:
     def mean_image(self) -> Tensor:
         """Mean of some training images, (3, H, W)."""
         return torch.cat([batch.images for batch in self.some(self.train)]).mean(dim=0)
+
+
+def _states(store: Store) -> Tensor:
+    """States of all frames, (frames, S)."""
+    states = [store.array("states", episode).astype(np.float32) for episode in range(len(store))]
+    sizes = sorted({values.shape[1] for values in states})
+    if len(sizes) > 1:
+        raise ConfigError(f"A state decoder needs states of one size; those of these environments have {sizes}.")
+    return torch.from_numpy(np.concatenate(states))
 
 
 def _held_out(episodes: int, share: float) -> NDArray[np.int64]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from jepawm_agents.heads.frozen_encoder import FrozenEncoder
 from jepawm_agents.heads.perceptual import load_perceptual_distance
 from jepawm_agents.suggest import unknown
 from jepawm_agents.training.decoding import ImageTraining, StateTraining
+from jepawm_agents.training.distributed import Ranks, choose_device, first_goes_first
 from jepawm_agents.training.frames import Frames
+from jepawm_agents.training.loggers import check_logs, make_logs
 from jepawm_agents.training.loop import LoopSettings, Progress, run_loop
+from jepawm_agents.training.sources import check_data, open_data
 from jepawm_agents.world_models.weights import load_world_model, sha256, world_model_notes
-from jepawm_envs.data import EpisodeStore, collect
 
 NAMES = {"image": "decoder", "state": "state_decoder"}
 """Stage and file of a head by its target."""
@@ -47,34 +50,44 @@ def train(plan: Mapping[str, Any], *, out: Path, resume: bool, progress: Progres
         ``decoder.safetensors`` or ``state_decoder.safetensors`` in ``out``.
     """
     check(plan)
-    with torch.random.fork_rng(devices=[]):  # building a model draws weights, even where they are then loaded
-        source = _source(plan)
-    encoder, digest = source.encoder.encoder, source.encoder.sha256()
-    with EpisodeStore(_data(plan["data"], source, out, progress)) as store:
+    device = choose_device(plan["train"]["device"])
+    with first_goes_first():
+        with torch.random.fork_rng(devices=[]):  # building a model draws weights, even where they are then loaded
+            source = _source(plan)
+        data = _data(plan["data"], source)
+        store = open_data(data, out, progress)
+    with closing(store):
+        digest = source.encoder.sha256()
+        source.encoder.encoder.to(device)
         frames = Frames(
             store,
             source.encoder,
-            image_size=encoder.image_size,
-            validation_share=plan["data"]["validation_share"],
-            in_memory=plan["data"]["in_memory"],
+            image_size=data["image_size"],
+            validation_share=data["validation_share"],
+            states=plan["head"]["target"] == "state",
+            memory=data["memory"],
+            device=device,
         )
         config, head = _head(plan, source, frames)
         name = NAMES[config["target"]]
-        training = _training(config["target"], head, frames, plan["train"])
+        training = _training(config["target"], head.to(device), frames, plan["train"])
         figures = run_loop(
             name,
             head,
-            _loop(plan["train"]),
+            LoopSettings.of(plan["train"]),
             training.loss_of_step,
             training.validate,
             out=out,
             identity={**plan, "encoder_sha256": digest},
             resume=resume,
             progress=progress,
+            splits=True,
+            logs=make_logs(plan["log"], name, out, plan),
         )
         notes = {"recipe": plan, "data_sha256": store.sha256(), "encoder": source.origin, "validation": figures}
     path = out / f"{name}.safetensors"
-    save_head(head, path, HeadFile(config, digest, notes))
+    if Ranks.current().first:
+        save_head(head.cpu(), path, HeadFile(config, digest, notes))
     return path
 
 
@@ -101,7 +114,8 @@ def check(plan: Mapping[str, Any]) -> None:
     ):
         if value < 1:
             raise ConfigError(f"{name} is too small; train on at least two episodes, one step and batches of one.")
-    _loop(plan["train"])
+    LoopSettings.of(plan["train"])
+    check_logs(plan["log"])
 
 
 def _source(plan: Mapping[str, Any]) -> Source:
@@ -133,32 +147,31 @@ def _normalisation(encoder: Mapping[str, Any]) -> str:
     return str(encoder.get("normalisation", "imagenet"))
 
 
-def _data(data: Mapping[str, Any], source: Source, out: Path, progress: Progress) -> Path:
-    """The data set: the one named, or one collected as for the world model, of other episodes.
+def _data(data: Mapping[str, Any], source: Source) -> dict[str, Any]:
+    """The table ``data`` with what it leaves open as for the world model.
 
     Raises:
-        ConfigError: if it must be collected and nobody says where.
+        ConfigError: if that is not known, or the data cannot be had.
     """
-    if data["path"]:
-        return Path(data["path"])
-    known: dict[str, Any] = {key: data[key] or source.data.get(key) for key in ("env", "steps", "frameskip")}
+    of_model = source.data
+    table = {
+        **data,
+        "env": data["env"] or of_model.get("env", ""),
+        "further_envs": data["further_envs"] or ([] if data["env"] else of_model.get("further_envs", [])),
+        "steps": data["steps"] or of_model.get("steps", 0),
+        "frameskip": data["frameskip"] or of_model.get("frameskip", 1),
+        "image_size": source.encoder.encoder.image_size,
+        "loaders": 1,
+    }
+    settings = data["collect"]["settings"] or of_model.get("collect", {}).get("settings", {})
+    table["collect"] = {**data["collect"], "settings": settings}
     for key in ("env", "steps"):
-        if not known[key]:
+        if not table[key] and not table["path"]:
             raise ConfigError(
                 f"The world model's file does not say data.{key}; set it, or data.path to an existing data set."
             )
-    return collect(
-        known["env"],
-        out / "data.h5",
-        episodes=data["episodes"],
-        steps=known["steps"],
-        frameskip=known["frameskip"] or 1,
-        seed=data["seed"],
-        image_size=source.encoder.encoder.image_size,
-        workers=data["collect"]["workers"],
-        settings=data["collect"]["settings"] or source.data.get("collect", {}).get("settings"),
-        progress=lambda done, total: progress("data", done, total, {}),
-    )
+    check_data(table)
+    return table
 
 
 def _head(plan: Mapping[str, Any], source: Source, frames: Frames) -> tuple[dict[str, Any], Any]:
@@ -185,18 +198,7 @@ def _head(plan: Mapping[str, Any], source: Source, frames: Frames) -> tuple[dict
 def _training(target: str, head: Any, frames: Frames, settings: Mapping[str, Any]) -> ImageTraining | StateTraining:
     if target == "state":
         return StateTraining(head, frames, settings)
-    return ImageTraining(head, frames, settings, load_perceptual_distance() if settings["loss"]["lpips"] else None)
-
-
-def _loop(settings: Mapping[str, Any]) -> LoopSettings:
-    """Settings of the loop; all of ``train`` but what belongs to the loss.
-
-    Raises:
-        ConfigError: for one that the loop does not know.
-    """
-    known = {entry.name for entry in fields(LoopSettings)}
-    own = {"loss", "standardise", "batch_size", "seed"}
-    for name in settings:
-        if name not in known | own:
-            raise ConfigError(unknown("recipe setting", f"train.{name}", [f"train.{entry}" for entry in known | own]))
-    return LoopSettings(**{name: value for name, value in settings.items() if name in known})
+    if not settings["loss"]["lpips"]:
+        return ImageTraining(head, frames, settings)
+    device = next(head.parameters()).device
+    return ImageTraining(head, frames, settings, load_perceptual_distance().to(device))

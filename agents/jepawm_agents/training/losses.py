@@ -61,6 +61,7 @@ def world_model_loss(
     distance: Distance = F.mse_loss,
     true_proprio: bool = False,
     proprio_loss: bool = True,
+    fixed_proprio: bool = False,
     order_weights: str = "published",
 ) -> Tensor:
     """Teacher forcing plus, for ``rollout_steps`` k above one, imagined steps: L_1 / (k + 1) + sum_j L_j / k.
@@ -82,6 +83,8 @@ def world_model_loss(
         distance: of predictions from targets.
         true_proprio: imagined steps see recorded proprioception instead of imagined one, as V-JEPA-2-AC's do.
         proprio_loss: whether predicted proprioception is compared too.
+        fixed_proprio: detach the proprio target of teacher forcing too. Attached, as published, the loss also falls
+            when the trainable embedding shrinks what is hard to predict, such as velocities, out of itself.
         order_weights: ``published`` or ``equal``.
 
     Returns:
@@ -95,6 +98,8 @@ def world_model_loss(
     felt = None if proprio is None else predictor.embed_proprio(proprio)
     forced = predictor(visual[:, :-1], action, None if felt is None else felt[:, :-1])
     target = None if felt is None or not proprio_loss else felt[:, 1:]
+    if fixed_proprio and target is not None:
+        target = target.detach()
     orders = rollout_steps + 1 if order_weights == "published" else rollout_steps
     loss = feature_distance(forced, visual[:, 1:], target, distance) / orders
     cuts = [cut] if isinstance(cut, int) else cut

@@ -139,7 +139,15 @@ class PredictorTraining:
         return predictor.normalise(visual.to(device)), action.to(device), felt
 
     def _loss(self, batch: Batch, places: Sequence[int]) -> Tensor:
-        names = ("rollout_steps", "window", "stop_gradient", "true_proprio", "proprio_loss", "order_weights")
+        names = (
+            "rollout_steps",
+            "window",
+            "stop_gradient",
+            "true_proprio",
+            "proprio_loss",
+            "fixed_proprio",
+            "order_weights",
+        )
         return world_model_loss(
             self.model.predictor,
             *batch,

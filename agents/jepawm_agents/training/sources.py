@@ -9,7 +9,7 @@ from typing import Any
 from jepawm_agents.errors import ConfigError
 from jepawm_agents.training.data import GIB, Episodes
 from jepawm_agents.training.frames_on_disk import FramesOnDisk
-from jepawm_agents.training.joined_store import JoinedStore
+from jepawm_agents.training.joined_store import JoinedStore, Store
 from jepawm_agents.training.loop import Progress
 from jepawm_envs.data import EpisodeStore, collect, convert
 from jepawm_envs.data.readers import LAYOUTS
@@ -53,14 +53,19 @@ def load_episodes(data: Mapping[str, Any], out: Path, progress: Progress, *, sta
         ConfigError: if data that were named do not belong to the recipe's environment, or differ
             among themselves.
     """
-    store = _given(data, out, progress) if data["path"] else _collected(data, out, progress)
+    store = open_data(data, out, progress)
     episodes = Episodes.load(store, data["validation_share"], data["memory"], states=states)
     if not isinstance(episodes.pixels, FramesOnDisk):
         store.close()
     return episodes
 
 
-def _collected(data: Mapping[str, Any], out: Path, progress: Progress) -> EpisodeStore | JoinedStore:
+def open_data(data: Mapping[str, Any], out: Path, progress: Progress) -> Store:
+    """The data set that the table ``data`` of a recipe describes, open; see :func:`load_episodes`."""
+    return _given(data, out, progress) if data["path"] else _collected(data, out, progress)
+
+
+def _collected(data: Mapping[str, Any], out: Path, progress: Progress) -> Store:
     environments = _environments(data)
     frames = data["episodes"] * (data["steps"] // data["frameskip"] + 1) * len(environments)
     in_memory = frames * 3 * data["image_size"] ** 2 <= data["memory"] * GIB
@@ -98,7 +103,7 @@ def _given(data: Mapping[str, Any], out: Path, progress: Progress) -> EpisodeSto
         )
     store = EpisodeStore(path)
     env = store.meta.get("env")
-    if env is not None and env not in _environments(data):
+    if env is not None and data["env"] and env not in _environments(data):
         raise ConfigError(f"{path} holds episodes of {env}, but the recipe is for {', '.join(_environments(data))}.")
     return store
 
