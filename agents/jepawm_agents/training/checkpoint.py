@@ -17,7 +17,6 @@ from torch import nn
 
 from jepawm_agents.errors import AgentError
 
-
 LIMITS = ("max_seconds",)
 """Of table ``train``: when a training pauses, not what it learns."""
 

@@ -123,7 +123,8 @@ class LatentsOnDisk:
     """Latents in a memory-mapped ``.npy`` file that several trainings may share.
 
     Beside it lies a note, ``.json``: of what the latents are, and how many rows are written; an interrupted file is
-    continued. One process writes at a time, others wait for it. Both are named by the hash of the data, of the encoder's settings and weights, and of the type.
+    continued. One process writes at a time, and others wait for it. Both are named by the hash of the data, of the
+    encoder's settings and weights, and of the type.
 
     Args:
         path: of the ``.npy`` file.
