@@ -169,7 +169,7 @@ def _draw(asked: argparse.Namespace) -> Path:
 
 
 def _environment(spec: RunSpec, protocol: Protocol, agent: JEPAWMAgent) -> Any:
-    settings = {**protocol.env_settings, "image_size": agent.image_size}
+    settings = {**protocol.env_settings, **agent.observation_options, "image_size": agent.image_size}
     return gymnasium.make(spec.env, obs_type=agent.obs_type, disable_env_checker=True, **settings)
 
 
