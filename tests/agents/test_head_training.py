@@ -163,6 +163,7 @@ def test_the_file_says_where_a_head_is_from_and_data_are_those_of_the_world_mode
     assert described.encoder_sha256 == FrozenEncoder.of(model).sha256()
     assert described.notes["recipe"]["name"] == "compact/decoder"
     assert described.notes["encoder"]["weights"] == "model.safetensors"
+    assert described.notes["recipe"]["model"]["weights"] == "model.safetensors"  # and not where it lies
     with EpisodeStore(tmp_path / "out" / "data.h5") as store:
         assert described.notes["data_sha256"] == store.sha256()
         assert store.meta["env"] == "JepaWM/Wall-v0" and store.meta["frameskip"] == 5 and len(store) == 40
@@ -351,6 +352,7 @@ def test_episodes_may_differ_in_length():
         ({"model": {"agent": "a"}, "head": {"target": "state"}, "train": {"loss": {"lpips": 1.0}}}, "is for pictures"),
         ({"model": {"agent": "a"}, "data": {"episodes": 1}}, r"data\.episodes is too small"),
         ({"model": {"agent": "a"}, "train": {"steps": 0}}, r"train\.steps is too small"),
+        ({"model": {"agent": "a"}, "train": {"batch_size": 8, "accumulate": 3}}, "cannot be split into equal parts"),
     ],
 )
 def test_settings_that_cannot_be_trained_are_refused_before_anything_is_written(tmp_path, changes, message):

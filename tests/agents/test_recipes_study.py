@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 
+from jepawm_agents.training.data import Windows
 from jepawm_agents.training.recipes import list_recipes, load_recipe
 from jepawm_agents.training.train_settings import steps_of
 from jepawm_agents.world_models.weights import PREDICTORS, build_encoder
@@ -229,6 +231,27 @@ def test_data_are_the_published_ones(row: Row):
     if env == "droid":
         assert data["normaliser"]["action_mean"] == [0.0] * 7 and data["normaliser"]["proprio_std"] == [1.0] * 7
         assert data["options"] == {"fps": 4.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "windows", "steps"),
+    [
+        # Windows of an episode of the reference (T - 4 * 5 + 1), and whole batches of nine tenths of the episodes.
+        ("full/wall_jepa_wm", 31, 50 * (1728 * 31 // 128)),
+        ("full/pointmaze_jepa_wm", 81, 50 * (1800 * 81 // 128)),
+        ("full/metaworld_jepa_wm", 80, 50 * (11_340 * 80 // 256)),
+    ],
+)
+def test_an_epoch_has_the_published_number_of_windows(name: str, windows: int, steps: int):
+    recipe = load_recipe(name)
+    data, train = recipe["data"], recipe["train"]
+    frameskip = recipe["model"]["frameskip"] // data["frameskip"]
+    episodes = data["episodes"] * (1 + len(data["further_envs"]))
+    one = torch.zeros(1, 1).expand(episodes, data["steps"] // data["frameskip"])[..., None]
+    cut = Windows(visual=one, actions=one, proprio=one, frameskip=frameskip)
+    assert cut.per_epoch(np.array([3]), train["frames"]) == windows
+    training = np.arange(round(0.9 * episodes))
+    assert steps_of(train, cut.per_epoch(training, train["frames"])) == steps
 
 
 def expected_parameters(predictor: dict[str, Any], latent: int, action: int, proprio: int) -> int:

@@ -20,7 +20,8 @@ from jepawm_agents.training.recipes import load_recipe
 from jepawm_agents.training.run import main
 from jepawm_agents.training.world_model import check
 from jepawm_agents.world_models.encoders import vjepa1
-from jepawm_agents.world_models.weights import build_encoder, load_world_model, save_world_model
+from jepawm_agents.world_models.notes import without_places
+from jepawm_agents.world_models.weights import build_encoder, load_world_model, save_world_model, sha256
 from jepawm_bench import evaluate
 from jepawm_bench.errors import UsageError
 from jepawm_bench.run_folder import RunFolder
@@ -108,7 +109,7 @@ def test_every_family_trains_all_its_weights_and_its_file_holds_no_encoder(tmp_p
     assert described["notes"]["validation"].keys() >= {"val_1", "val_loss", "loss"}
     assert all(np.isfinite(value) for value in described["notes"]["validation"].values())
     assert tensors and not any(name.startswith("encoder.") for name in tensors)
-    assert described["encoder"] == {"file": "random", "sha256": None, "path": None, "entry": None}
+    assert described["encoder"] == {"file": "random", "sha256": None, "entry": None}
     model = load_world_model(path)
     still = tiny(recipe, robot)
     still["train"] |= {f"{when}learning_rate": 0.0 for when in ("start_", "", "final_")}
@@ -197,7 +198,7 @@ def trained(tmp_path, robot, published) -> Path:
     return train(PUBLISHED, robot, tmp_path / "out", weights=str(published), entry="encoder")
 
 
-def test_a_trained_model_plays_as_the_agent_of_its_recipe(tmp_path, trained):
+def test_a_trained_model_plays_as_the_agent_of_its_recipe(tmp_path, trained, published):
     planner = {"num_samples": 4, "iterations": 1, "num_elites": 2}
     for agent in ("jepa_wm_wall", "jepa_wm_wall@official"):  # the file says what it is, whatever the variant
         result = evaluate(
@@ -205,7 +206,7 @@ def test_a_trained_model_plays_as_the_agent_of_its_recipe(tmp_path, trained):
             "JepaWM/Wall-v0",
             episodes=1,
             weights=str(trained),
-            settings={"planner": planner},
+            settings={"planner": planner, "encoder": {"weights": str(published)}},
             workers=1,
             out=tmp_path / agent,
         )
@@ -223,8 +224,8 @@ def test_an_agent_on_random_features_is_never_ranked(tmp_path, robot):
 
 def test_the_file_and_its_encoder_make_the_model_that_was_trained(tmp_path, trained, published):
     described, _ = content(trained)
-    assert described["encoder"]["file"] == "vitt16.pth.tar" and described["encoder"]["entry"] == "encoder"
-    model = load_world_model(trained)
+    assert described["encoder"] == {"file": "vitt16.pth.tar", "sha256": sha256(published), "entry": "encoder"}
+    model = load_world_model(trained, str(published))
     expected = build_encoder(TINY)
     randomise(expected.backbone, 7)
     for key, value in expected.state_dict().items():
@@ -235,6 +236,19 @@ def test_the_file_and_its_encoder_make_the_model_that_was_trained(tmp_path, trai
     again = load_world_model(trained, str(moved))
     for key, value in model.state_dict().items():
         assert torch.equal(again.state_dict()[key], value), key
+
+
+def test_files_do_not_say_where_things_lay(tmp_path, trained, robot):
+    assert content(trained)[0]["notes"]["recipe"]["encoder"]["weights"] == "vitt16.pth.tar"
+    path = train("full/droid_vjepa2_ac", robot, tmp_path / "droid", cache_folder=str(tmp_path / "shared"))
+    recipe = content(path)[0]["notes"]["recipe"]
+    assert (recipe["data"]["path"], recipe["encoder"]["weights"]) == (robot.name, "random")
+    for file in (trained, path):
+        assert not any(str(folder) in json.dumps(content(file)[0]) for folder in (tmp_path, robot.parent))
+    kept = {"weights": "auto", "env": "JepaWM/Wall-v0", "path": "", "steps": 5, "list": [0.5, "a/b"]}
+    assert without_places(kept) == kept
+    moved = {"weights": "../a/b.pth", "csv": "/a/b.csv", "list": ["~/c"], "folder": "D:\\d\\e"}
+    assert without_places(moved) == {"weights": "b.pth", "csv": "b.csv", "list": ["c"], "folder": "e"}
 
 
 def test_a_missing_or_another_encoder_is_refused(tmp_path, trained, published, monkeypatch):
@@ -250,7 +264,6 @@ def test_a_missing_or_another_encoder_is_refused(tmp_path, trained, published, m
     torch.save(other, published)
     with pytest.raises(WeightsError, match="is another encoder than the world model was trained on"):
         load_world_model(trained, str(published))
-    load_world_model(trained)  # what lies where the file was is passed over, the cache has the right one
 
 
 def test_settings_that_give_no_encoder_are_refused(tmp_path, robot, trained):

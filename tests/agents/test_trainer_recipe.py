@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 import socket
@@ -17,8 +18,9 @@ import numpy as np
 import pytest
 import torch
 
-from jepawm_agents.errors import ConfigError
+from jepawm_agents.errors import AgentError, ConfigError
 from jepawm_agents.loading import agent_in_memory
+from jepawm_agents.training.checkpoint import Checkpoint
 from jepawm_agents.training.data import Episodes
 from jepawm_agents.training.planning_evaluation import PlanningEvaluation, planning_task
 from jepawm_agents.training.predictor import PredictorTraining
@@ -29,6 +31,7 @@ from jepawm_agents.world_models.weights import load_world_model
 from jepawm_bench import evaluate
 from jepawm_bench.cli import main as command
 from jepawm_bench.errors import UsageError
+from jepawm_bench.locks import locked
 
 RECIPE = "compact/wall_dino_wm"
 PLANNER = {"planner": {"num_samples": 12, "iterations": 1}}
@@ -159,7 +162,9 @@ def test_parts_and_prefixes_are_heard(tmp_path, made, whole):
 def test_two_processes_walk_the_path_of_one(tmp_path, made, whole):
     out = tmp_path / "out"
     words = ["--recipe", RECIPE, "--out", str(out)]
-    for key, value in flat(settings(made)).items():
+    changes = settings(made)
+    changes["data"]["path"] = ""  # collected again: by the first process, and read by both
+    for key, value in flat(changes).items():
         words += ["--set", f"{key}={value}"]
     first, second = launched_like_torchrun(2, words)
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
@@ -219,6 +224,41 @@ def test_ctrl_c_is_130_says_how_to_go_on_and_loses_no_step(tmp_path, made, whole
     assert_same(plain, load_world_model(tmp_path / "model.safetensors").state_dict())
 
 
+@pytest.mark.parametrize("stage", ["encoder", "predictor"])
+def test_every_stage_stops_after_its_time_and_goes_on_with_another_limit(tmp_path, made, whole, stage):
+    given = None if stage == "encoder" else made
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, settings(given, train={"max_seconds": 1e-9}))
+    assert torch.load(tmp_path / f"{stage}.ckpt", weights_only=True)["step"] == 1
+    with pytest.raises(AgentError, match="holds a training with other settings"):
+        train(tmp_path, settings(given, train={"max_seconds": 0.0, "seed": 5}), resume=True)
+    found = train(tmp_path, settings(given, train={"max_seconds": 0.0}), resume=True)
+    assert_same(found, load_world_model((given or made) / "model.safetensors").state_dict())
+
+
+def test_a_checkpoint_that_names_a_limit_is_continued(tmp_path):
+    module, told = torch.nn.Linear(1, 1), {"train": {"max_seconds": 5.0, "seed": 1}}
+    optimizer = torch.optim.SGD(module.parameters(), lr=1.0)
+    checkpoint = Checkpoint(tmp_path / "x.ckpt", told)
+    checkpoint.save(module, optimizer, 3, [])
+    state = torch.load(tmp_path / "x.ckpt", weights_only=True)
+    torch.save({**state, "identity": json.dumps(told, sort_keys=True)}, tmp_path / "x.ckpt")  # as first written
+    assert Checkpoint(tmp_path / "x.ckpt", {"train": {"seed": 1}}).restore(module, optimizer) == (3, [])
+    with pytest.raises(AgentError, match="belongs to other settings"):
+        Checkpoint(tmp_path / "x.ckpt", {"train": {"seed": 2}}).restore(module, optimizer)
+
+
+def test_two_processes_cannot_train_into_one_folder(tmp_path, made):
+    with locked(tmp_path / "out"), pytest.raises(UsageError, match="out is being written by another process; wait"):
+        train(tmp_path / "out", settings(made))
+    with pytest.raises(UsageError, match="is being written by another process"):
+        train(
+            tmp_path / "out",
+            settings(made),
+            progress=lambda *words: train(tmp_path / "out", settings(made), resume=True),
+        )
+
+
 def test_planning_between_steps_is_noted_and_changes_nothing(tmp_path, made, whole):
     evaluation = {"every": 3, "episodes": 2, "settings": PLANNER}
     planned = train(tmp_path, settings(made, evaluate=evaluation))
@@ -245,7 +285,7 @@ def test_planning_between_steps_gives_the_figure_that_the_weights_file_gives(mad
 
 
 def test_an_epoch_is_one_pass_over_the_windows_or_so_many_steps(made, tmp_path):
-    # 14 training episodes (two of 16 are held out), 35 - 15 + 1 starts of windows of four frames five steps apart.
+    # 14 training episodes (two of 16 are held out), 35 - 20 + 1 windows of four frames, each with five steps.
     table = {"steps": 7, "epochs": 0, "steps_per_epoch": 0, "batch_size": 8}
     assert steps_of(table, 14 * 21) == 7
     assert steps_of({**table, "epochs": 2}, 14 * 21) == 2 * 36
@@ -254,7 +294,7 @@ def test_an_epoch_is_one_pass_over_the_windows_or_so_many_steps(made, tmp_path):
     seen: list[int] = []
     changes = settings(made, train={"epochs": 1, "batch_size": 60})
     train(tmp_path, changes, progress=lambda stage, done, total, figures: seen.append(total))
-    assert set(seen) == {14 * 21 // 60}
+    assert set(seen) == {14 * 16 // 60}
 
 
 @pytest.mark.parametrize(

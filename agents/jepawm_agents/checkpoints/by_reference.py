@@ -1,9 +1,9 @@
 """World models whose file names its encoder instead of holding it.
 
 A published encoder has up to a billion weights, and every model trained on it would store them again. So the file of
-such a model holds the name and the hash of the encoder's file; the encoder is looked for where that file was, in the
-caches, and is then fetched, and taken only if the hash is the same. One with random weights, for trying things out,
-is made again from its seed.
+such a model holds the name and the hash of the encoder's file, and not where it lay: model files travel. The encoder
+is looked for in the caches and then fetched, or named by the user, and taken only if the hash is the same. One with
+random weights, for trying things out, is made again from its seed.
 """
 
 from __future__ import annotations
@@ -19,15 +19,10 @@ from jepawm_agents.errors import WeightsError
 
 
 def source_of(loaded: LoadedEncoder) -> dict[str, Any]:
-    """What a world model's file says of an encoder that it does not hold: ``file``, ``sha256``, ``path``, ``entry``."""
+    """What a world model's file says of an encoder that it does not hold: ``file``, ``sha256``, ``entry``."""
     if loaded.path is None:
-        return {"file": RANDOM, "sha256": None, "path": None, "entry": None}
-    return {
-        "file": loaded.path.name,
-        "sha256": loaded.sha256,
-        "path": str(loaded.path.resolve()),
-        "entry": loaded.entry,
-    }
+        return {"file": RANDOM, "sha256": None, "entry": None}
+    return {"file": loaded.path.name, "sha256": loaded.sha256, "entry": loaded.entry}
 
 
 def encoder_from(source: Mapping[str, Any], model: Mapping[str, Any], named: str | None = None) -> LoadedEncoder:
@@ -61,11 +56,9 @@ def encoder_from(source: Mapping[str, Any], model: Mapping[str, Any], named: str
 
 
 def _lying_here(source: Mapping[str, Any]) -> str | None:
-    """The file where it was, or in the cache, if it is the same there."""
-    for path in (Path(source["path"]), cache_folder() / source["file"]):
-        if path.is_file() and sha256_of(path) == source["sha256"]:
-            return str(path)
-    return None
+    """The file of that name in the cache, if it is the same there."""
+    path = cache_folder() / source["file"]
+    return str(path) if path.is_file() and sha256_of(path) == source["sha256"] else None
 
 
 def _is_published(source: Mapping[str, Any], model: Mapping[str, Any]) -> bool:

@@ -17,6 +17,7 @@ from jepawm_agents.heads.compact_state_decoder import CompactStateDecoder
 from jepawm_agents.heads.image_decoder import ImageDecoder
 from jepawm_agents.heads.state_decoder import StateDecoder
 from jepawm_agents.suggest import unknown
+from jepawm_agents.world_models.notes import without_places
 from jepawm_agents.world_models.reference import load_strictly
 
 FORMAT = "jepawm-head/1"
@@ -60,8 +61,8 @@ def build_head(config: Mapping[str, Any]) -> Any:
 
 
 def save_head(head: nn.Module, path: Path, description: HeadFile) -> None:
-    """Write weights and description to one file."""
-    said = json.dumps({"format": FORMAT, **description._asdict()})
+    """Write weights and description to one file; of paths in the notes only names are kept."""
+    said = json.dumps({"format": FORMAT, **description._replace(notes=without_places(description.notes))._asdict()})
     path.parent.mkdir(parents=True, exist_ok=True)
     # One entry only: safetensors writes several in random order, and equal heads should give equal files.
     tensors = {key: value.contiguous() for key, value in head.state_dict().items()}

@@ -17,6 +17,17 @@ from torch import nn
 
 from jepawm_agents.errors import AgentError
 
+LIMITS = ("max_seconds",)
+"""Of table ``train``: when a training pauses, not what it learns."""
+
+
+def lasting(plan: Mapping[str, Any]) -> str:
+    """What may not change of a recipe when its training is resumed, as text: all but :data:`LIMITS`."""
+    train = plan.get("train")
+    if isinstance(train, Mapping):
+        plan = {**plan, "train": {key: value for key, value in train.items() if key not in LIMITS}}
+    return json.dumps(plan, sort_keys=True)
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -29,7 +40,7 @@ class Checkpoint:
     def save(self, modules: nn.Module, optimizer: torch.optim.Optimizer, step: int, rows: list[dict[str, Any]]) -> None:
         """Write beside and move into place, so that an interruption never leaves half a checkpoint."""
         state = {
-            "identity": json.dumps(self.identity, sort_keys=True),
+            "identity": lasting(self.identity),
             "step": step,
             "rows": json.dumps(rows),
             "modules": modules.state_dict(),
@@ -51,7 +62,7 @@ class Checkpoint:
             raise AgentError(
                 f"The checkpoint {self.path} cannot be read ({problem}); delete it to start again."
             ) from None
-        if state["identity"] != json.dumps(self.identity, sort_keys=True):
+        if lasting(json.loads(state["identity"])) != lasting(self.identity):
             raise AgentError(
                 f"The checkpoint {self.path} belongs to other settings; choose another --out or delete it."
             )

@@ -143,6 +143,7 @@ def _learn(plan: Mapping[str, Any], training: EncoderTraining, out: Path, resume
             weight_decay=settings["weight_decay"],
             validate_every=max(1, settings["steps"] // 5),
             checkpoint_every=100,
+            max_seconds=plan["train"]["max_seconds"],
         ),
         training.loss_of_step,
         training.validate,

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from jepawm_agents.errors import AgentError, ConfigError
 from jepawm_agents.suggest import unknown
 from jepawm_agents.training.data import GIB, ByFrame, Episodes, in_portions
+from jepawm_agents.training.file_lock import one_at_a_time
 from jepawm_agents.training.loop import Progress
 
 LOG = logging.getLogger(__name__)
@@ -122,7 +123,8 @@ class LatentsOnDisk:
     """Latents in a memory-mapped ``.npy`` file that several trainings may share.
 
     Beside it lies a note, ``.json``: of what the latents are, and how many rows are written; an interrupted file is
-    continued. Both are named by the hash of the data, of the encoder's settings and weights, and of the type.
+    continued. One process writes at a time, and others wait for it. Both are named by the hash of the data, of the
+    encoder's settings and weights, and of the type.
 
     Args:
         path: of the ``.npy`` file.
@@ -156,8 +158,9 @@ class LatentsOnDisk:
         """
         key = _key(encoder, episodes, dtype)
         path = folder / f"{key[:16]}.npy"
-        note = _read_note(path, key)
-        _write(encoder, episodes, path, note, dtype=dtype, batch=batch, progress=progress)
+        with one_at_a_time(path):  # two that begin at once would each clear what the other has written
+            note = _read_note(path, key)
+            _write(encoder, episodes, path, note, dtype=dtype, batch=batch, progress=progress)
         return cls(path, first_rows(episodes), dtype)
 
     def __getitem__(self, place: tuple[Tensor, Tensor]) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from jepawm_agents.checkpoints.encoder import load_encoder
+from jepawm_agents.checkpoints.encoder import AUTO, load_encoder
 from jepawm_agents.errors import ConfigError
 from jepawm_agents.heads.by_agent import world_model_of
 from jepawm_agents.heads.files import HEADS, HeadFile, build_head, save_head
@@ -23,6 +23,7 @@ from jepawm_agents.training.frames import Frames
 from jepawm_agents.training.loggers import check_logs, make_logs
 from jepawm_agents.training.loop import LoopSettings, Progress, run_loop
 from jepawm_agents.training.sources import check_data, open_data
+from jepawm_agents.training.train_settings import check_parts
 from jepawm_agents.world_models.weights import load_world_model, sha256, world_model_notes
 
 NAMES = {"image": "decoder", "state": "state_decoder"}
@@ -115,6 +116,7 @@ def check(plan: Mapping[str, Any]) -> None:
         if value < 1:
             raise ConfigError(f"{name} is too small; train on at least two episodes, one step and batches of one.")
     LoopSettings.of(plan["train"])
+    check_parts(plan["train"])
     check_logs(plan["log"])
 
 
@@ -125,7 +127,8 @@ def _source(plan: Mapping[str, Any]) -> Source:
         model, path = world_model_of(agent)
     elif weights:
         path = Path(weights)
-        model = load_world_model(path)
+        named = plan["encoder"].get("weights", AUTO)  # of a model that does not hold its encoder
+        model = load_world_model(path, None if named == AUTO else named)
     else:
         settings = dict(plan["encoder"])
         normalize = settings.pop("normalize_latents", False)

@@ -62,7 +62,7 @@ class PredictorTraining:
             frameskip=model.config["frameskip"] // episodes.frameskip,
             lengths=episodes.lengths,
         )
-        self.steps = steps_of(settings, self.windows.count(episodes.train, settings["frames"]))
+        self.steps = steps_of(settings, self.windows.per_epoch(episodes.train, settings["frames"]))
         """Training steps that the settings ask for."""
         self._batch: Callable[[Place], tuple[Batch, list[int]]] = self._make
         if not isinstance(self.windows.visual, Tensor):

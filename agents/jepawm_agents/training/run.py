@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from jepawm_agents.errors import AgentError, ConfigError
 from jepawm_agents.suggest import unknown
-from jepawm_agents.training.distributed import launched
+from jepawm_agents.training.checkpoint import lasting
+from jepawm_agents.training.distributed import Ranks, launched
 from jepawm_agents.training.loop import Progress
 from jepawm_agents.training.recipes import load_recipe
+from jepawm_bench.locks import locked
 
 KINDS = {
     "world_model": "jepawm_agents.training.world_model",
@@ -37,6 +40,7 @@ def main(recipe: str, *, settings: Mapping[str, Any], out: Path, resume: bool, p
 
     Raises:
         AgentError: for unknown settings, or an ``out`` that holds another training.
+        UsageError: for an ``out`` that another process trains into.
     """
     plan = load_recipe(recipe, settings)
     if plan["kind"] not in KINDS:
@@ -44,16 +48,23 @@ def main(recipe: str, *, settings: Mapping[str, Any], out: Path, resume: bool, p
     kind = import_module(KINDS[plan["kind"]])
     with launched(plan.get("train", {}).get("device", "auto")) as ranks:
         kind.check(plan)
-        if ranks.first:
-            out.mkdir(parents=True, exist_ok=True)
-            _claim(out, plan, resume)
-        else:
-            progress = _silent
-        return kind.train(plan, out=out, resume=resume, progress=progress)
+        with _claimed(out, plan, resume, ranks):
+            return kind.train(plan, out=out, resume=resume, progress=progress if ranks.first else _silent)
 
 
 def _silent(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
     """The progress of a process that is not the first."""
+
+
+@contextmanager
+def _claimed(out: Path, plan: Mapping[str, Any], resume: bool, ranks: Ranks) -> Iterator[None]:
+    """Keep other trainings out of the folder; the first process does so for all."""
+    if not ranks.first:
+        yield
+        return
+    with locked(out):
+        _claim(out, plan, resume)
+        yield
 
 
 def _claim(out: Path, plan: Mapping[str, Any], resume: bool) -> None:
@@ -62,6 +73,6 @@ def _claim(out: Path, plan: Mapping[str, Any], resume: bool) -> None:
     if note.exists():
         if not resume:
             raise AgentError(f"{out} holds a training already; add --resume to continue it, or choose another --out.")
-        if note.read_text() != text:
+        if lasting(json.loads(note.read_text())) != lasting(plan):
             raise AgentError(f"{out} holds a training with other settings; choose another --out.")
     note.write_text(text)

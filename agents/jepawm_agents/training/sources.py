@@ -8,6 +8,7 @@ from typing import Any
 
 from jepawm_agents.errors import ConfigError
 from jepawm_agents.training.data import GIB, Episodes
+from jepawm_agents.training.distributed import Ranks
 from jepawm_agents.training.frames_on_disk import FramesOnDisk
 from jepawm_agents.training.joined_store import JoinedStore, Store
 from jepawm_agents.training.loop import Progress
@@ -61,7 +62,11 @@ def load_episodes(data: Mapping[str, Any], out: Path, progress: Progress, *, sta
 
 
 def open_data(data: Mapping[str, Any], out: Path, progress: Progress) -> Store:
-    """The data set that the table ``data`` of a recipe describes, open; see :func:`load_episodes`."""
+    """The data set that the table ``data`` of a recipe describes, open; see :func:`load_episodes`.
+
+    Of several processes only the first one collects and converts; the others open what it made, so they must come
+    after it (:func:`.distributed.first_goes_first`).
+    """
     return _given(data, out, progress) if data["path"] else _collected(data, out, progress)
 
 
@@ -73,18 +78,19 @@ def _collected(data: Mapping[str, Any], out: Path, progress: Progress) -> Store:
     for number, env in enumerate(environments):
         path = out / f"data{f'-{number + 1}' if number else ''}{'.h5' if in_memory else ''}"
         before = number * data["episodes"]
-        collect(
-            env,
-            path,
-            episodes=data["episodes"],
-            steps=data["steps"],
-            seed=data["seed"],
-            image_size=data["image_size"],
-            frameskip=data["frameskip"],
-            workers=data["collect"]["workers"],
-            settings=data["collect"]["settings"],
-            progress=lambda done, _, before=before: progress("data", before + done, total, {}),
-        )
+        if Ranks.current().first:
+            collect(
+                env,
+                path,
+                episodes=data["episodes"],
+                steps=data["steps"],
+                seed=data["seed"],
+                image_size=data["image_size"],
+                frameskip=data["frameskip"],
+                workers=data["collect"]["workers"],
+                settings=data["collect"]["settings"],
+                progress=lambda done, _, before=before: progress("data", before + done, total, {}),
+            )
         stores.append(EpisodeStore(path))
     return stores[0] if len(stores) == 1 else JoinedStore(stores)
 
@@ -92,20 +98,26 @@ def _collected(data: Mapping[str, Any], out: Path, progress: Progress) -> Store:
 def _given(data: Mapping[str, Any], out: Path, progress: Progress) -> EpisodeStore:
     path = Path(data["path"])
     if data["layout"] != "store":
-        options = {"image_size": data["image_size"], **data["options"]}
-        path = convert(
-            data["layout"],
-            path,
-            out / "data",
-            workers=data["collect"]["workers"],
-            progress=lambda done, total: progress("data", done, total, {}),
-            **options,
-        )
+        path = out / "data"
+        if Ranks.current().first:
+            _convert(data, path, progress)
     store = EpisodeStore(path)
     env = store.meta.get("env")
     if env is not None and data["env"] and env not in _environments(data):
         raise ConfigError(f"{path} holds episodes of {env}, but the recipe is for {', '.join(_environments(data))}.")
     return store
+
+
+def _convert(data: Mapping[str, Any], path: Path, progress: Progress) -> None:
+    options = {"image_size": data["image_size"], **data["options"]}
+    convert(
+        data["layout"],
+        data["path"],
+        path,
+        workers=data["collect"]["workers"],
+        progress=lambda done, total: progress("data", done, total, {}),
+        **options,
+    )
 
 
 def _environments(data: Mapping[str, Any]) -> list[str]:

@@ -38,7 +38,7 @@ def check_training(train: Mapping[str, Any]) -> None:
     weighted(train["loss"])
     choose_device(train["device"])
     LoopSettings.of(train, steps=1)
-    _check_parts(train["batch_size"], train["accumulate"], Ranks.current().size)
+    check_parts(train)
 
 
 def steps_of(train: Mapping[str, Any], windows: int) -> int:
@@ -47,14 +47,20 @@ def steps_of(train: Mapping[str, Any], windows: int) -> int:
     Args:
         train: the table; ``epochs`` above 0 count, else ``steps``. An epoch has ``steps_per_epoch`` steps, or, where
             that is 0, as many whole batches as there are windows for.
-        windows: in the training episodes.
+        windows: of an epoch; see :meth:`.data.Windows.per_epoch`.
     """
     if train["epochs"] < 1:
         return train["steps"]
     return train["epochs"] * (train["steps_per_epoch"] or max(1, windows // train["batch_size"]))
 
 
-def _check_parts(batch: int, accumulate: int, processes: int) -> None:
+def check_parts(train: Mapping[str, Any]) -> None:
+    """Refuse a batch that its parts and the processes do not divide equally.
+
+    Raises:
+        ConfigError: saying what would.
+    """
+    batch, accumulate, processes = train["batch_size"], train["accumulate"], Ranks.current().size
     if batch % (accumulate * processes):
         raise ConfigError(
             f"train.batch_size={batch} cannot be split into equal parts for {processes} process(es) times "

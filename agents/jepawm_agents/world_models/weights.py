@@ -22,6 +22,7 @@ from jepawm_agents.world_models.encoders.base import Encoder
 from jepawm_agents.world_models.encoders.registry import ENCODERS
 from jepawm_agents.world_models.feature_rope import FeatureRopePredictor
 from jepawm_agents.world_models.jepa import JEPAWorldModel, Normaliser
+from jepawm_agents.world_models.notes import without_places
 from jepawm_agents.world_models.reference import load_strictly
 
 FORMAT = "jepawm-world-model/1"
@@ -86,12 +87,13 @@ def build_encoder(config: Mapping[str, Any]) -> Any:
 def save_world_model(model: JEPAWorldModel, path: Path, *, notes: Mapping[str, Any] | None = None) -> None:
     """Write weights, constants and description to one file; ``notes`` say how they came about.
 
-    A published encoder is not part of it: its place is taken by where it lies (:mod:`..checkpoints.by_reference`).
+    A published encoder is not part of it: its place is taken by its name and hash
+    (:mod:`..checkpoints.by_reference`). Of paths in the notes only names are kept.
     """
-    description = {"format": FORMAT, "config": model.config, "notes": dict(notes or {})}
+    description = {"format": FORMAT, "config": model.config, "notes": without_places(notes or {})}
     tensors = {key: value.contiguous() for key, value in model.state_dict().items()}
     if model.encoder_source:
-        description["encoder"] = dict(model.encoder_source)
+        description["encoder"] = {key: model.encoder_source[key] for key in ("file", "sha256", "entry")}
         tensors = {key: value for key, value in tensors.items() if not key.startswith(ENCODER)}
     path.parent.mkdir(parents=True, exist_ok=True)
     # One entry only: safetensors writes several in random order, and equal models should give equal files.

@@ -26,7 +26,7 @@ SUFFIXES = (".h5", ".hdf5")
 
 
 class Hdf5Writer:
-    """Writes a file, or continues an unfinished one.
+    """Writes a file, or continues an unfinished one; a finished one is only read, and others may read it too.
 
     Args:
         path: of the file.
@@ -41,9 +41,10 @@ class Hdf5Writer:
         self._file: h5py.File | None = None
         self.seen = 0
         if path.exists():
-            self._file = _open(path, "r+")
-            self._check()
-            self.seen = _completed(self._file)
+            self._begin("r")
+            if not self.complete:
+                self.close()
+                self._begin("r+")
 
     @property
     def complete(self) -> bool:
@@ -77,6 +78,12 @@ class Hdf5Writer:
         """Close the file; what was written stays."""
         if self._file is not None:
             self._file.close()
+
+    def _begin(self, mode: str) -> None:
+        """Open what is there; HDF5 locks a file that is open for writing against everybody."""
+        self._file = _open(self.path, mode)
+        self._check()
+        self.seen = _completed(self._file)
 
     def _check(self) -> None:
         assert self._file is not None
