@@ -51,13 +51,13 @@ def planner_page(rows: Sequence[PlannerRow], published: Sequence[Published], roo
         root: the folder the page lies in, for links.
     """
     parts = ["# Planners", INTRODUCTION]
-    for (env, protocol, agent, variant), group in groups(rows).items():
+    for key, group in groups(rows).items():
         parts += [
-            f"## {env}, protocol `{protocol}`, {agent}@{variant}",
-            find_protocol(protocol.partition(" ")[0], env).summary,
+            f"## {key.env}, protocol `{key.protocol}`, {key.player}",
+            find_protocol(key.protocol.partition(" ")[0], key.env).summary,
             _every_setting(group, root),
             *_equal_compute(group),
-            *_as_published([one for one in published if (one.env, one.protocol) == (env, protocol)], group),
+            *_as_published([one for one in published if (one.env, one.protocol) == key[:2]], group),
             "### Commands",
             commands([entry.row for entry in group]),
         ]

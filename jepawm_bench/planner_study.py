@@ -9,6 +9,7 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from jepawm_bench.errors import DamagedRun, UsageError
 from jepawm_bench.leaderboard import Row, measured_rows
@@ -21,6 +22,23 @@ BUDGET = "max_evaluations"
 """The planner setting that makes compute equal."""
 
 Run = tuple[Path, Claims]
+
+
+class Group(NamedTuple):
+    """What rows must share to be comparable."""
+
+    env: str
+    protocol: str
+    agent: str
+    variant: str
+    weights: str | None
+    """SHA-256 of the agent's weights; None for an agent without."""
+
+    @property
+    def player(self) -> str:
+        """Who plans, and with which weights: ``jepa_wm_wall@compact, weights=1a2b3c4d``."""
+        weights = f", weights={self.weights[:8]}" if self.weights else ""
+        return f"{self.agent}@{self.variant}{weights}"
 
 
 @dataclass(frozen=True)
@@ -37,6 +55,8 @@ class PlannerRow:
     """What else was overridden, such as ``population_decay=1.0``; empty for the planner's own settings."""
     objective: str | None
     """Name of the agent's objective, if it has one."""
+    weights: str | None = None
+    """SHA-256 of the agent's weights, if it has some."""
 
     @property
     def setting(self) -> str:
@@ -74,17 +94,18 @@ def planner_rows(runs: Sequence[Run]) -> list[PlannerRow]:
     """One row for each environment, protocol, agent, planner and setting, best first.
 
     Raises:
-        UsageError: for a run whose agent has no planner, or a seed that appears twice in a row.
+        UsageError: for a run that its agent does not rank or whose agent has no planner, or a seed that appears twice
+            in a row.
     """
     claims = dict(runs)
     rows = [_planner_row(row, claims[row.runs[0]]) for row in measured_rows(runs)]
     return sorted(rows, key=lambda entry: (-entry.row.success, entry.row.agent, entry.planner, entry.setting))
 
 
-def groups(rows: Sequence[PlannerRow]) -> dict[tuple[str, str, str, str], list[PlannerRow]]:
-    """Rows by (environment, protocol, agent, variant); only rows of one group are comparable."""
-    found: dict[tuple[str, str, str, str], list[PlannerRow]] = {}
-    for entry in sorted(rows, key=_group):
+def groups(rows: Sequence[PlannerRow]) -> dict[Group, list[PlannerRow]]:
+    """Rows by environment, protocol, agent, variant and weights; only rows of one group are comparable."""
+    found: dict[Group, list[PlannerRow]] = {}
+    for entry in sorted(rows, key=lambda entry: tuple(part or "" for part in _group(entry))):
         found.setdefault(_group(entry), []).append(entry)
     return found
 
@@ -128,6 +149,11 @@ def published_planners(file: Path) -> list[Published]:
 
 def _planner_row(row: Row, claims: Claims) -> PlannerRow:
     settings = claims.spec.settings
+    if claims.unranked:
+        raise UsageError(
+            f"{row.runs[0]} lies among the runs of the planner study, but its agent says that it is no result to rank: "
+            f"{claims.unranked.rstrip('.')}. Move it out of the leaderboards folder."
+        )
     if "name" not in settings.get("planner", {}):
         raise UsageError(
             f"{row.runs[0]} lies among the runs of the planner study, but {row.agent} has no planner; "
@@ -143,8 +169,9 @@ def _planner_row(row: Row, claims: Claims) -> PlannerRow:
         budget="" if budget is None else f"{BUDGET}={budget}",
         changes=", ".join(f"{key}={value}" for key, value in changed.items()),
         objective=settings.get("objective", {}).get("name"),
+        weights=claims.identity.get("weights_sha256"),
     )
 
 
-def _group(entry: PlannerRow) -> tuple[str, str, str, str]:
-    return entry.row.env, entry.row.protocol, entry.row.agent, entry.variant
+def _group(entry: PlannerRow) -> Group:
+    return Group(entry.row.env, entry.row.protocol, entry.row.agent, entry.variant, entry.weights)

@@ -200,11 +200,33 @@ def _check_scores(claims: Claims, budget: int, env: Any) -> Iterator[str]:
             continue
         if not 1 <= record.plans <= record.steps:
             yield f"{name}: {record.plans} plans cannot be; an episode of {record.steps} steps has 1 to {record.steps}."
+        yield from _check_evaluations(claims, record)
         truth = _scores(env, states, record.goal_state)
         for field, value in truth.items():
             if getattr(record, field) != value:
                 stated = getattr(record, field) if field != "predicates" else "something else"
                 yield f"{name}: {field.rstrip('_')} is not {stated} by its trace."
+
+
+def _check_evaluations(claims: Claims, record: EpisodeRecord) -> Iterator[str]:
+    """Whether an episode's evaluations can be what its plans spent; only planning again tells what they did spend."""
+    spent, name = record.model_evaluations, f"Episode {record.episode}"
+    if not isinstance(spent, int) or isinstance(spent, bool) or spent < 0:
+        yield f"{name}: {spent!r} evaluations cannot be; it is a whole number of at least 0."
+        return
+    limit = _planner(claims).get("max_evaluations")
+    # Fewer is possible: whole gradient steps, a planner that is done earlier, an episode that has arrived.
+    if isinstance(limit, int) and spent > record.plans * limit:
+        yield (
+            f"{name}: {spent} evaluations cannot be; its {record.plans} plans had at most {limit} each "
+            "(planner.max_evaluations)."
+        )
+
+
+def _planner(claims: Claims) -> Mapping[str, Any]:
+    """The planner's settings; none where the agent has no planner."""
+    planner = claims.spec.settings.get("planner")
+    return planner if isinstance(planner, Mapping) else {}
 
 
 def _begins_right(env: Any, record: EpisodeRecord, states: NDArray[np.float64]) -> bool:
@@ -278,10 +300,16 @@ def _plan_again(
 
 
 def _compare(finished: Finished, record: EpisodeRecord, claims: Claims) -> str:
-    trace = claims.traces[record.episode]
+    trace, now = claims.traces[record.episode], finished.record
+    if now.plans != record.plans:
+        return DIFFERENT
+    # With a limit of time the number depends on machine and load.
+    timed = _planner(claims).get("max_seconds") is not None
+    if not timed and now.model_evaluations != record.model_evaluations:
+        return DIFFERENT
     if all(np.array_equal(finished.trace[name], trace[name]) for name in ("states", "actions")):
         return EXACT
-    return SAME_OUTCOME if _finals(finished.record) == _finals(record) else DIFFERENT
+    return SAME_OUTCOME if _finals(now) == _finals(record) else DIFFERENT
 
 
 def _finals(record: EpisodeRecord) -> dict[str, bool]:

@@ -81,8 +81,9 @@ def _print_study(runs: list[Run]) -> None:
     from jepawm_bench.planner_page import COLUMNS, cells
     from jepawm_bench.planner_study import groups, planner_rows
 
-    for (env, protocol, agent, variant), rows in groups(planner_rows(runs)).items():
-        print_table(f"{agent}@{variant} on {env}, protocol {protocol}, planners", COLUMNS, [cells(row) for row in rows])
+    for key, rows in groups(planner_rows(runs)).items():
+        title = f"{key.player} on {key.env}, protocol {key.protocol}, planners"
+        print_table(title, COLUMNS, [cells(row) for row in rows])
 
 
 def _study_page(runs: list[Run], home: Path) -> dict[Path, str]:

@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from importlib import import_module
@@ -34,9 +34,13 @@ class Job:
 Settings = Mapping[str, Any]
 Finished = tuple[Job, int]
 """A job and its exit code."""
+LOST = 1
+"""Exit code of a job that its cluster lost: a machine that failed, a limit of time or memory."""
+POLL_SECONDS = 1.0
+"""Between looks at submitted jobs; submitit itself asks SLURM less often."""
 
 
-def run_here(jobs: Sequence[Job], begun: Callable[[Job], None], settings: Settings) -> Iterator[Finished]:
+def run_here(jobs: Sequence[Job], begun: Callable[[Job], None], settings: Settings) -> Generator[Finished, None, None]:
     """Work on this machine.
 
     Args:
@@ -63,7 +67,9 @@ def run_here(jobs: Sequence[Job], begun: Callable[[Job], None], settings: Settin
             raise
 
 
-def run_on_slurm(jobs: Sequence[Job], begun: Callable[[Job], None], settings: Settings) -> Iterator[Finished]:
+def run_on_slurm(
+    jobs: Sequence[Job], begun: Callable[[Job], None], settings: Settings
+) -> Generator[Finished, None, None]:
     """Work on a SLURM cluster, a job a cell, by submitit.
 
     Args:
@@ -71,6 +77,9 @@ def run_on_slurm(jobs: Sequence[Job], begun: Callable[[Job], None], settings: Se
         begun: told about every one when it is submitted.
         settings: ``cluster`` (``slurm``; ``local`` and ``debug`` are submitit's own), and those of
             ``submitit.AutoExecutor``: ``timeout_min``, ``cpus_per_task``, ``slurm_partition``, ...
+
+    A job that is lost ends with exit code :data:`LOST`, and its log says why; the others go on. When the sweep is
+    interrupted, what was submitted is cancelled.
 
     Raises:
         MissingExtra: if submitit is not installed.
@@ -80,21 +89,34 @@ def run_on_slurm(jobs: Sequence[Job], begun: Callable[[Job], None], settings: Se
     folder = jobs[0].log.parent / "slurm"
     executor = submitit.AutoExecutor(folder=folder, cluster=options.pop("cluster", "slurm"))
     executor.update_parameters(**options)
-    submitted = []
-    for job in jobs:
-        submitted.append((job, executor.submit(run_command, job.command, job.log)))
-        begun(job)
-    for job, handle in submitted:
-        yield job, handle.result()
+    waiting: dict[str, tuple[Any, Job]] = {}
+    try:
+        for job in jobs:
+            handle = executor.submit(run_command, job.command, job.log)
+            waiting[handle.job_id] = handle, job
+            begun(job)
+        handles = [handle for handle, _ in waiting.values()]
+        for handle in submitit.helpers.as_completed(handles, poll_frequency=POLL_SECONDS):
+            _, job = waiting.pop(handle.job_id)
+            yield job, _code(job, handle.result)
+    except BaseException:  # interrupted, or the caller has stopped
+        for handle, job in waiting.values():
+            _cancel(job, lambda handle=handle: handle.cancel(check=False))
+        raise
 
 
-def run_on_ray(jobs: Sequence[Job], begun: Callable[[Job], None], settings: Settings) -> Iterator[Finished]:
+def run_on_ray(
+    jobs: Sequence[Job], begun: Callable[[Job], None], settings: Settings
+) -> Generator[Finished, None, None]:
     """Work on a Ray cluster, or on this machine by Ray.
 
     Args:
         jobs: to submit.
         begun: told about every one when it is submitted.
         settings: ``address`` of the cluster (this machine when missing), ``num_cpus`` (1) and ``num_gpus`` (0) a cell.
+
+    A job that is lost ends with exit code :data:`LOST`, and its log says why; the others go on. When the sweep is
+    interrupted, what was submitted is cancelled.
 
     Raises:
         MissingExtra: if Ray is not installed.
@@ -104,16 +126,22 @@ def run_on_ray(jobs: Sequence[Job], begun: Callable[[Job], None], settings: Sett
     options = dict(_only(settings, "address", "num_cpus", "num_gpus"))
     ray.init(address=options.pop("address", None), ignore_reinit_error=True)
     task = ray.remote(run_command).options(**{"num_cpus": 1, "max_retries": 0, **options})
-    waiting = {}
-    for job in jobs:
-        waiting[task.remote(job.command, job.log)] = job
-        begun(job)
-    while waiting:
-        (ready, *_), _ = ray.wait(list(waiting), num_returns=1)
-        yield waiting.pop(ready), ray.get(ready)
+    waiting: dict[Any, Job] = {}
+    try:
+        for job in jobs:
+            waiting[task.remote(job.command, job.log)] = job
+            begun(job)
+        while waiting:
+            (ready, *_), _ = ray.wait(list(waiting), num_returns=1)
+            job = waiting.pop(ready)
+            yield job, _code(job, lambda ready=ready: ray.get(ready))
+    except BaseException:  # interrupted, or the caller has stopped
+        for reference, job in waiting.items():
+            _cancel(job, lambda reference=reference: ray.cancel(reference))  # by force, its command would live on
+        raise
 
 
-BACKENDS: dict[str, Callable[[Sequence[Job], Callable[[Job], None], Settings], Iterator[Finished]]] = {
+BACKENDS: dict[str, Callable[[Sequence[Job], Callable[[Job], None], Settings], Generator[Finished, None, None]]] = {
     "local": run_here,
     "slurm": run_on_slurm,
     "ray": run_on_ray,
@@ -124,6 +152,28 @@ def run_command(command: Sequence[str], log: Path) -> int:
     """Run a command to its end; its exit code."""
     with log.open("ab") as file:
         return subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
+
+
+def _code(job: Job, result: Callable[[], int]) -> int:
+    """A job's exit code, :data:`LOST` where the cluster has none."""
+    try:
+        return result()
+    except Exception as error:  # each cluster has its own
+        _note(job.log, f"The job was lost and ends as failed: {type(error).__name__}: {error}")
+        return LOST
+
+
+def _cancel(job: Job, cancel: Callable[[], Any]) -> None:
+    """Cancel a job; one that cannot be cancelled must not keep the others."""
+    try:
+        cancel()
+    except Exception as error:
+        _note(job.log, f"The job could not be cancelled and may still run: {type(error).__name__}: {error}")
+
+
+def _note(log: Path, sentence: str) -> None:
+    with log.open("a") as file:
+        file.write(f"{sentence}\n")
 
 
 class _Processes:

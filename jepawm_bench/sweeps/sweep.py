@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from jepawm_bench.suggest import unknown
 from jepawm_bench.sweeps.backends import BACKENDS, Job
 from jepawm_bench.sweeps.grid import Cell
 from jepawm_bench.sweeps.outcome import TABLE, figures_of, write_table
+from jepawm_bench.sweeps.termination import terminated_as_interrupted
 from jepawm_bench.sweeps.work_list import DONE, WorkList
 
 INTERRUPTED = 130
@@ -61,7 +63,7 @@ def sweep(
         UsageError: for an unknown command or backend, options that the sweep sets itself, or a folder of another
             sweep.
         MissingExtra: for a backend whose package is not installed.
-        KeyboardInterrupt: with what was finished noted.
+        KeyboardInterrupt: on Ctrl-C and termination, with what was finished noted and what ran told to stop.
     """
     if command not in COMMANDS:
         raise unknown("command of a sweep", command, COMMANDS)
@@ -73,7 +75,9 @@ def sweep(
     head = {"command": command, "words": list(words), "cells": {cell.name: list(cell.arguments) for cell in cells}}
     with locked(out):
         work = WorkList(out, head, resume=resume)
-        _work(work, _jobs(command, words, cells, work), len(cells), backend, backend_settings or {}, progress)
+        jobs = _jobs(command, words, cells, work)
+        with terminated_as_interrupted():
+            _work(work, jobs, len(cells), backend, backend_settings or {}, progress)
         return _result(work, cells)
 
 
@@ -107,11 +111,12 @@ def _work(
     if not jobs:
         return
     done = cells - len(jobs)
-    for job, code in BACKENDS[backend](jobs, lambda job: work.note(job.name, "begun"), settings):
-        work.note(job.name, {0: DONE, INTERRUPTED: "interrupted"}.get(code, "failed"), code=code)
-        done += 1
-        if progress is not None:
-            progress(done, cells, job.name)
+    with closing(BACKENDS[backend](jobs, lambda job: work.note(job.name, "begun"), settings)) as finished:
+        for job, code in finished:
+            work.note(job.name, {0: DONE, INTERRUPTED: "interrupted"}.get(code, "failed"), code=code)
+            done += 1
+            if progress is not None:
+                progress(done, cells, job.name)
 
 
 def _result(work: WorkList, cells: Sequence[Cell]) -> SweepResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 
@@ -27,9 +28,9 @@ WALL = "JepaWM/Wall-v0"
 SMALL = {"planner.num_samples": 10, "planner.iterations": 2}
 
 
-def entry(planner, evaluations, success=50.0, *, budget="", changes="", objective="L2", agent="a"):
+def entry(planner, evaluations, success=50.0, *, budget="", changes="", objective="L2", agent="a", weights=None):
     row = Row(WALL, "paper", agent, "", "agent", 96, success, "40.0 to 60.0", evaluations=evaluations)
-    return PlannerRow(row, "compact", planner, budget, changes, objective)
+    return PlannerRow(row, "compact", planner, budget, changes, objective, weights)
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +91,32 @@ def test_the_best_comes_first_and_agents_are_apart():
     runs = [entry("gd", 1000, 10.0), entry("cem", 9000, 90.0), entry("cem", 9000, 80.0, agent="b")]
     found = groups(runs)
     assert {key[2]: [one.planner for one in rows] for key, rows in found.items()} == {"a": ["gd", "cem"], "b": ["cem"]}
+
+
+def edit_run(folder, change):
+    data = json.loads((folder / "run.json").read_text())
+    change(data)
+    (folder / "run.json").write_text(json.dumps(data))
+
+
+def test_a_run_that_its_agent_does_not_rank_is_refused(board, cli):
+    reason = "The image encoder has random weights."
+    edit_run(board / "wall/planners/cem-seed1", lambda run: run["agent"].update(unranked=reason))
+    answer = cli("leaderboard", "--write", "--root", board)
+    assert answer.code == 2 and not (board / "planners.md").exists()
+    assert "planners/cem-seed1 lies among the runs of the planner study" in answer.err
+    assert "no result to rank: The image encoder has random weights. Move it out" in answer.err
+
+
+def test_other_weights_are_a_group_of_their_own_and_named(board):
+    rows = [entry("cem", 9000.0, weights="a" * 64), entry("gd", 9000.0, weights="b" * 64), entry("gd", 9000.0)]
+    found = {key.player: [one.planner for one in group] for key, group in groups(rows).items()}
+    assert found == {"a@compact": ["gd"], "a@compact, weights=aaaaaaaa": ["cem"], "a@compact, weights=bbbbbbbb": ["gd"]}
+    edit_run(board / "wall/planners/cem-seed1", lambda run: run["identity"].update(weights_sha256="c" * 64))
+    text = planner_page(planner_rows(split_runs(read_runs(board), board)[1]), [], board)
+    foreign = text[text.index("true_simulator@default, weights=cccccccc\n") :]
+    assert "planners/cem-seed1" in foreign and "planners/cem-15-seed1" not in foreign
+    assert "Equal compute" not in foreign
 
 
 def test_a_budget_counts_when_two_planners_spent_it():

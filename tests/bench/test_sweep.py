@@ -6,9 +6,12 @@ import csv
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -131,7 +134,8 @@ def test_the_cells_of_an_ablation_are_trained(cli, tmp_path):
 
 
 @pytest.mark.usefixtures("everywhere")
-def test_an_interrupted_sweep_goes_on_where_it_stopped(start, cli, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_sweep_goes_on_where_it_stopped(start, cli, tmp_path, number):
     out = tmp_path / "sweep"
     slow = ("--agent", "example_drift", "--env", WALL, "--episodes", 8, "--workers", 1, "--set", "seconds=0.05")
     words = ("sweep", "run", *slow, "--grid", "option:seed=1,2", "--out", out)
@@ -141,7 +145,7 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(start, cli, tmp_path):
     while not (episodes.exists() and episodes.read_text().count("\n") >= 2):
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert "Repeat the command with --resume" in err
@@ -154,6 +158,38 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(start, cli, tmp_path):
     assert cli(*words, "--resume").code == 0
     assert [row["state"] for row in rows(out)] == ["done", "done"]
     assert episodes.read_text().splitlines()[: len(kept)] == kept  # played once
+
+
+@pytest.mark.usefixtures("everywhere")
+def test_a_sweep_in_the_background_of_a_shell_leaves_nothing_behind_when_it_is_terminated(tmp_path):
+    """Such a shell has its processes ignore SIGINT, and they hand that on."""
+    out = tmp_path / "sweep"
+    slow = ("--agent", "example_drift", "--env", WALL, "--episodes", "8", "--workers", "1", "--set", "seconds=1")
+    sweeping = (sys.executable, "-m", "jepawm_bench", "sweep", "run", *slow, "--grid", "option:seed=1,2")
+    process = subprocess.Popen(
+        ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *sweeping, "--out", str(out)], stderr=subprocess.PIPE, text=True
+    )
+    episodes = out / "cells/seed=1/episodes.jsonl"
+    wait_until(lambda: episodes.exists() and episodes.read_text().count("\n") >= 1)
+    (child,) = children(process.pid)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert not Path(f"/proc/{child}").exists()
+    assert "Interrupted: " in (out / "logs/seed=1.log").read_text()
+    assert 1 <= episodes.read_text().count("\n") < 8 and not (out / "cells/seed=2").exists()
+
+
+def children(pid: int) -> list[str]:
+    """Of every thread of a process."""
+    return [child for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 # Parts
@@ -212,6 +248,102 @@ def test_every_backend_runs_every_job_and_tells_how_it_ended(tmp_path, backend, 
     assert {job.name: code for job, code in ended.items()} == {"good": 0, "bad": 3}
     assert sorted(job.name for job in begun) == ["bad", "good"]
     assert [job.log.read_text().strip() for job in jobs] == ["good", "bad"]
+
+
+def python(tmp_path: Path, name: str, code: str) -> backends.Job:
+    return backends.Job(name, (sys.executable, "-c", code), tmp_path / f"{name}.log")
+
+
+def test_a_job_that_the_cluster_loses_ends_as_failed_and_the_others_go_on(tmp_path):
+    pytest.importorskip("submitit")
+    kill = "import os, signal, time; os.kill(os.getppid(), signal.SIGKILL)"  # as SLURM does at a limit of memory
+    jobs = [python(tmp_path, "slow", "import time; time.sleep(4)"), python(tmp_path, "lost", kill)]
+    jobs.append(python(tmp_path, "good", "print(1)"))
+    ended = [(job.name, code) for job, code in backends.run_on_slurm(jobs, lambda job: None, {"cluster": "local"})]
+    assert sorted(ended) == [("good", 0), ("lost", backends.LOST), ("slow", 0)]
+    assert ended[-1][0] == "slow"  # told as they end, not as they were submitted
+    assert "The job was lost and ends as failed: UncompletedJobError" in jobs[1].log.read_text()
+
+
+def test_submitted_jobs_are_cancelled_when_the_sweep_stops(tmp_path, monkeypatch):
+    submitit, kept = pytest.importorskip("submitit"), []
+    as_completed = submitit.helpers.as_completed
+    monkeypatch.setattr(
+        submitit.helpers, "as_completed", lambda handles, **how: kept.extend(handles) or as_completed(handles, **how)
+    )
+    tell = f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    jobs = [python(tmp_path, "good", "print(1)"), python(tmp_path, "endless", tell)]
+    working = backends.run_on_slurm(jobs, lambda job: None, {"cluster": "local"})
+    job, code = next(working)
+    assert (job.name, code) == ("good", 0)
+    pid = tmp_path / "pid"
+    wait_until(lambda: pid.exists() and bool(pid.read_text()))
+    assert Path(f"/proc/{pid.read_text()}").exists()
+    working.close()
+    wait_until(lambda: not Path(f"/proc/{pid.read_text()}").exists())
+    wait_until(lambda: all(handle.done() for handle in kept))
+
+
+def test_a_job_that_cannot_be_submitted_cancels_those_that_were(tmp_path, monkeypatch):
+    cancelled = []
+
+    class Executor:
+        def __init__(self, **settings):
+            self.left = ["1", "2"]
+
+        def update_parameters(self, **settings):
+            pass
+
+        def submit(self, *words):
+            number = self.left.pop(0)  # an IndexError at the third
+
+            def cancel(check):
+                cancelled.append(number)
+                raise OSError("scancel: Invalid job id")
+
+            return SimpleNamespace(job_id=number, cancel=cancel)
+
+    monkeypatch.setitem(sys.modules, "submitit", SimpleNamespace(AutoExecutor=Executor))
+    jobs = [python(tmp_path, name, "") for name in ("a", "b", "c")]
+    with pytest.raises(IndexError):
+        list(backends.run_on_slurm(jobs, lambda job: None, {}))
+    assert cancelled == ["1", "2"]  # the second too, though the first could not be
+    assert "could not be cancelled and may still run: OSError: scancel: Invalid" in jobs[0].log.read_text()
+
+
+class Ray:
+    """As much of Ray as the backend uses, in this process: jobs end as they were submitted, ``lost`` is lost."""
+
+    def __init__(self):
+        self.cancelled = []
+
+    def init(self, **settings):
+        pass
+
+    def remote(self, work):
+        return SimpleNamespace(options=lambda **settings: SimpleNamespace(remote=lambda command, log: (command, log)))
+
+    def wait(self, references, num_returns):
+        return references[:num_returns], references[num_returns:]
+
+    def get(self, reference):
+        if reference[1].stem == "lost":
+            raise RuntimeError("The worker died unexpectedly.")
+        return backends.run_command(*reference)
+
+    def cancel(self, reference):
+        self.cancelled.append(reference[1].stem)
+
+
+def test_ray_too_goes_on_after_a_lost_job_and_cancels_what_waits(tmp_path, monkeypatch):
+    ray = Ray()
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    jobs = [python(tmp_path, name, "") for name in ("lost", "good", "waiting")]
+    working = backends.run_on_ray(jobs, lambda job: None, {})
+    assert [(job.name, code) for job, code in (next(working), next(working))] == [("lost", 1), ("good", 0)]
+    assert "lost and ends as failed: RuntimeError: The worker died" in jobs[0].log.read_text()
+    working.close()
+    assert ray.cancelled == ["waiting"]
 
 
 @pytest.mark.parametrize(("backend", "package"), [("slurm", "submitit"), ("ray", "ray")])

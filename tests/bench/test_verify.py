@@ -224,6 +224,68 @@ def test_other_weights_cannot_plan_the_same_again(make_run):
         verify(run, replan=True)
 
 
+@pytest.fixture(scope="module")
+def planned_once(tmp_path_factory):
+    """A run of a planner with a limit of evaluations: one plan an episode, 15 candidates."""
+    from jepawm_bench.cli import main
+
+    folder = tmp_path_factory.mktemp("planned") / "run"
+    words = ["--planner", "cem", *PLANNER, "--set", "planner.max_evaluations=15", "--out", str(folder)]
+    assert main(["run", "--agent", "true_simulator", "--env", WALL, "--workers", "1", *words]) == 0
+    return folder
+
+
+WALL = "JepaWM/Wall-v0"
+PLANNER = ["--set", "planner.num_samples=10", "--set", "planner.iterations=2", "--episodes", "2"]
+
+
+@pytest.fixture
+def planned(planned_once, tmp_path):
+    return shutil.copytree(planned_once, tmp_path / "planned")
+
+
+def forge_spending(folder, **fields):
+    """Change what an episode spent, and the summary so that it follows."""
+    edit_lines(folder, 1, **fields)
+    claims = read_claims(folder)
+    edit_summary(folder, **summarise(claims.spec, claims.records, claims.summary["tasks_sha256"]))
+
+
+def planned_again(folder):
+    found = verify(folder, replan=True, replan_episodes=None)
+    assert found.problems == ()
+    return [verdict.verdict for verdict in found.verdicts if verdict.how == "planned again"]
+
+
+def test_an_honest_run_within_its_budget_passes(planned):
+    assert [record.model_evaluations for record in read_claims(planned).records] == [15, 15]
+    assert planned_again(planned) == [EXACT, EXACT]
+
+
+@pytest.mark.parametrize("spent", [16, -1, 7.5, True])
+def test_impossible_evaluations_are_found_without_planning_again(planned, spent):
+    forge_spending(planned, model_evaluations=spent)
+    (problem,) = verify(planned).problems
+    assert f"Episode 1: {spent!r} evaluations cannot be" in problem
+
+
+@pytest.mark.parametrize("forged", [{"model_evaluations": 14}, {"plans": 2}], ids=["evaluations", "plans"])
+def test_possible_but_forged_spending_is_found_by_planning_again(planned, forged):
+    forge_spending(planned, **forged)
+    assert verify(planned).passed  # nothing in the folder contradicts it
+    assert planned_again(planned) == [EXACT, DIFFERENT]
+
+
+def test_a_limit_of_time_leaves_the_evaluations_open(tmp_path, cli):
+    folder = tmp_path / "timed"
+    words = ("--planner", "cem", *PLANNER, "--set", "planner.max_seconds=60", "--workers", 1, "--out", folder)
+    assert cli("run", "--agent", "true_simulator", "--env", WALL, *words).code == 0
+    forge_spending(folder, model_evaluations=10)
+    assert planned_again(folder) == [EXACT, EXACT]
+    forge_spending(folder, plans=2)
+    assert planned_again(folder) == [EXACT, DIFFERENT]
+
+
 def test_the_command_says_it_in_its_exit_code(run, cli):
     honest = cli("verify", run, "--episodes", "all", "--agent")
     assert honest.code == 0
