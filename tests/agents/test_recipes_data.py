@@ -308,7 +308,7 @@ def test_of_several_processes_the_first_alone_collects(tmp_path, monkeypatch, me
 
 
 def test_finished_data_are_collected_again_while_others_read_them(tmp_path):
-    data_set = {"episodes": 2, "steps": 5, "image_size": 16}
+    data_set: dict[str, Any] = {"episodes": 2, "steps": 5, "image_size": 16}
     path = collect("JepaWM/Wall-v0", tmp_path / "data.h5", **data_set)
     with EpisodeStore(path) as store:
         assert collect("JepaWM/Wall-v0", path, **data_set) == path
