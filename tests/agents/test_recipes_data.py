@@ -297,7 +297,7 @@ def test_data_on_disk_are_those_in_memory(tmp_path):
 @pytest.mark.parametrize("memory", [4.0, 0.0])
 def test_of_several_processes_the_first_alone_collects(tmp_path, monkeypatch, memory):
     first = load_episodes(data(memory=memory), tmp_path, quiet)
-    monkeypatch.setattr(sources.Ranks, "current", classmethod(lambda cls: cls(1, 2)))
+    monkeypatch.setattr(sources.Ranks, "current", lambda: sources.Ranks(1, 2))
     monkeypatch.setattr(sources, "collect", lambda *words, **more: pytest.fail("collected again"))
     monkeypatch.setattr(sources, "convert", lambda *words, **more: pytest.fail("converted again"))
     path = tmp_path / ("data.h5" if memory else "data")
