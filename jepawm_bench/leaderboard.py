@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
+from typing import TypeVar
 
 from jepawm_bench.canonical import canonical_json
 from jepawm_bench.errors import DamagedRun, UsageError
@@ -14,6 +15,8 @@ from jepawm_bench.protocols import find_protocol
 from jepawm_bench.results import EpisodeRecord
 from jepawm_bench.statistics import wilson
 from jepawm_bench.verify import Claims, read_claims
+
+T = TypeVar("T")
 
 REFERENCE = "published"
 """Kind of the rows that come from papers."""
@@ -95,25 +98,35 @@ def reference_rows(file: Path) -> list[Row]:
     Raises:
         DamagedRun: when a column is missing or a figure is no number.
     """
+
+    def row(line: Mapping[str, str]) -> Row:
+        return Row(
+            env=line["env"],
+            protocol=line["protocol"],
+            agent=line["agent"],
+            variant=f"{line['planner']}; {line['source']}",
+            kind=REFERENCE,
+            n=int(line["episodes"]),
+            success=float(line["success_percent"]),
+            spread=f"± {float(line['std']):.1f}",
+        )
+
+    return read_published(file, "published figures", row)
+
+
+def read_published(file: Path, content: str, read: Callable[[Mapping[str, str]], T]) -> list[T]:
+    """What ``read`` makes of every line of a table (CSV); none when there is no such file.
+
+    Raises:
+        DamagedRun: when a column is missing or a figure is no number; it names the ``content``.
+    """
     if not file.is_file():
         return []
     with open(file, encoding="utf-8", newline="") as lines:
         try:
-            return [
-                Row(
-                    env=line["env"],
-                    protocol=line["protocol"],
-                    agent=line["agent"],
-                    variant=f"{line['planner']}; {line['source']}",
-                    kind=REFERENCE,
-                    n=int(line["episodes"]),
-                    success=float(line["success_percent"]),
-                    spread=f"± {float(line['std']):.1f}",
-                )
-                for line in csv.DictReader(lines)
-            ]
+            return [read(line) for line in csv.DictReader(lines)]
         except (KeyError, ValueError, TypeError) as error:
-            raise DamagedRun(f"{file} is not a table of published figures ({error}).") from error
+            raise DamagedRun(f"{file} is not a table of {content} ({error}).") from error
 
 
 def tables(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:

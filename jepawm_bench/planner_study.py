@@ -5,14 +5,13 @@ Its runs lie in ``<environment>/planners/`` of a leaderboards folder and fill th
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from jepawm_bench.errors import DamagedRun, UsageError
-from jepawm_bench.leaderboard import Row, measured_rows
+from jepawm_bench.errors import UsageError
+from jepawm_bench.leaderboard import Row, measured_rows, read_published
 from jepawm_bench.settings import flatten
 from jepawm_bench.verify import Claims
 
@@ -124,27 +123,22 @@ def published_planners(file: Path) -> list[Published]:
     Raises:
         DamagedRun: when a column is missing or a figure is no number.
     """
-    if not file.is_file():
-        return []
-    with open(file, encoding="utf-8", newline="") as lines:
-        try:
-            return [
-                Published(
-                    env=line["env"],
-                    protocol=line["protocol"],
-                    agent=line["agent"],
-                    planner=line["name_here"],
-                    title=line["planner"],
-                    objective=line["objective"],
-                    success=float(line["success_percent"]),
-                    std=float(line["std"]),
-                    evaluations=int(line["evaluations"]),
-                    source=line["source"],
-                )
-                for line in csv.DictReader(lines)
-            ]
-        except (KeyError, ValueError, TypeError) as error:
-            raise DamagedRun(f"{file} is not a table of published planners ({error}).") from error
+
+    def row(line: Mapping[str, str]) -> Published:
+        return Published(
+            env=line["env"],
+            protocol=line["protocol"],
+            agent=line["agent"],
+            planner=line["name_here"],
+            title=line["planner"],
+            objective=line["objective"],
+            success=float(line["success_percent"]),
+            std=float(line["std"]),
+            evaluations=int(line["evaluations"]),
+            source=line["source"],
+        )
+
+    return read_published(file, "published planners", row)
 
 
 def _planner_row(row: Row, claims: Claims) -> PlannerRow:

@@ -21,6 +21,7 @@ from jepawm_agents.planners import make_planner
 from jepawm_agents.training import eb_jepa
 from jepawm_agents.training.end_to_end import EndToEndTraining
 from jepawm_agents.training.loop import LoopSettings, run_loop
+from jepawm_agents.training.model_config import model_config
 from jepawm_agents.training.recipes import load_recipe
 from jepawm_agents.training.run import main
 from jepawm_agents.training.schedules import learning_rate
@@ -176,7 +177,7 @@ def end_to_end(plan: Mapping[str, Any]) -> EndToEndTraining:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = build(eb_jepa._config(plan))
+        model = build(model_config(plan, eb_jepa.ACTION_DIM, eb_jepa.PROPRIO_DIM))
         return EndToEndTraining(*eb_jepa._parts(model), source.of_step, source.held_out(), settings)
 
 

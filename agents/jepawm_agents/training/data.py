@@ -111,18 +111,20 @@ class Episodes:
 
     def draw_steps(self, random: np.random.Generator, episodes: np.ndarray, count: int) -> tuple[Tensor, Tensor]:
         """Episode and time of ``count`` actions, (count,) each; all are equally likely."""
-        if self.lengths is None:
-            episode = torch.from_numpy(random.choice(episodes, size=count))
-            return episode, torch.from_numpy(random.integers(0, self.actions.shape[1], size=count))
-        places = WindowIndex.of(self.lengths, 2, 1, episodes).draw(random, count)
-        return torch.from_numpy(places[0]), torch.from_numpy(places[1])
+        return self._draw(random, episodes, count, frames=2)
 
     def draw_frames(self, random: np.random.Generator, episodes: np.ndarray, count: int) -> tuple[Tensor, Tensor]:
         """Episode and time of ``count`` frames, (count,) each; all are equally likely."""
-        if self.lengths is None:
+        return self._draw(random, episodes, count, frames=1)
+
+    def _draw(
+        self, random: np.random.Generator, episodes: np.ndarray, count: int, *, frames: int
+    ) -> tuple[Tensor, Tensor]:
+        """Episode and time of the first of ``frames`` neighbouring frames."""
+        if self.lengths is None:  # other draws than an index makes, those of the shipped trainings
             episode = torch.from_numpy(random.choice(episodes, size=count))
-            return episode, torch.from_numpy(random.integers(0, self.proprio.shape[1], size=count))
-        places = WindowIndex.of(self.lengths, 1, 1, episodes).draw(random, count)
+            return episode, torch.from_numpy(random.integers(0, self.actions.shape[1] + 2 - frames, size=count))
+        places = WindowIndex.of(self.lengths, frames, 1, episodes).draw(random, count)
         return torch.from_numpy(places[0]), torch.from_numpy(places[1])
 
     def frame_places(self, episodes: np.ndarray | None = None) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ from jepawm_agents.training.distributed import Ranks, choose_device
 from jepawm_agents.training.end_to_end import EndToEndTraining
 from jepawm_agents.training.loggers import check_logs, make_logs
 from jepawm_agents.training.loop import LoopSettings, Progress, run_loop
+from jepawm_agents.training.model_config import model_config
 from jepawm_agents.training.planning_evaluation import PlanningEvaluation, planning_task
 from jepawm_agents.training.two_rooms import Batch, TwoRoomsWindows, check_data
 from jepawm_agents.world_models.eb_jepa import GRUPredictor
@@ -22,7 +23,7 @@ from jepawm_agents.world_models.encoders.impala import ImpalaEncoder
 from jepawm_agents.world_models.jepa import JEPAWorldModel
 from jepawm_agents.world_models.weights import build, save_world_model
 
-ACTION_DIM, PROPRIO_DIM = 2, 2
+ACTION_DIM, PROPRIO_DIM = 2, 2  # actions are in pixels, not normalised, as published
 
 
 def train(plan: Mapping[str, Any], *, out: Path, resume: bool, progress: Progress) -> Path:
@@ -35,7 +36,7 @@ def train(plan: Mapping[str, Any], *, out: Path, resume: bool, progress: Progres
     windows = _windows(plan)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings["seed"])
-        model = build(_config(plan))
+        model = build(model_config(plan, ACTION_DIM, PROPRIO_DIM))
         training = EndToEndTraining(*_parts(model), _ahead(windows, settings["steps"]), windows.held_out(), settings)
     training.to(choose_device(settings["device"]))
     figures = run_loop(
@@ -111,18 +112,6 @@ def _windows(plan: Mapping[str, Any]) -> TwoRoomsWindows:
 def _ahead(windows: TwoRoomsWindows, steps: int) -> Ahead[int, Batch]:
     """The batches of the steps, made while others are trained on."""
     return Ahead(windows.of_step, lambda step: step + 1 if step + 1 < steps else None, threads=1)
-
-
-def _config(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """The description of the model. Actions are in pixels, not normalised, as published."""
-    return {
-        "encoder": plan["encoder"]["model"],
-        "predictor": plan["model"]["predictor"],
-        "action_dim": ACTION_DIM,
-        "proprio_dim": PROPRIO_DIM,
-        "frameskip": plan["model"]["frameskip"],
-        "window": plan["model"]["window"],
-    }
 
 
 def _parts(model: JEPAWorldModel) -> tuple[ImpalaEncoder, GRUPredictor]:

@@ -15,6 +15,7 @@ from jepawm_agents.training.encoder_stage import check_encoder, make_encoder
 from jepawm_agents.training.features import latents_of
 from jepawm_agents.training.loggers import check_logs, make_logs
 from jepawm_agents.training.loop import LoopSettings, Progress, run_loop
+from jepawm_agents.training.model_config import model_config
 from jepawm_agents.training.planning_evaluation import PlanningEvaluation, planning_task
 from jepawm_agents.training.predictor import PredictorTraining
 from jepawm_agents.training.sources import check_data, load_episodes
@@ -73,7 +74,7 @@ def check(plan: Mapping[str, Any]) -> None:
     check_data(data)
     check_encoder(plan["encoder"])
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        encoder = build(_config(plan, PLACEHOLDER, PLACEHOLDER)).encoder
+        encoder = build(model_config(plan, PLACEHOLDER, PLACEHOLDER)).encoder
     made_here = not data["path"] or data["layout"] != "store"
     if made_here and data["image_size"] != encoder.image_size:
         raise ConfigError(
@@ -100,7 +101,7 @@ def _check_frameskip(of_model: int, of_data: int) -> None:
 
 def _world_model(plan: Mapping[str, Any], encoder: Encoder, episodes: Episodes) -> JEPAWorldModel:
     """A fresh predictor on the encoder, with the recipe's constants if it has any."""
-    config = _config(plan, episodes.primitive_actions.shape[-1], episodes.proprio.shape[-1])
+    config = model_config(plan, episodes.primitive_actions.shape[-1], episodes.proprio.shape[-1])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan["train"]["seed"])
         # A compact encoder is made anew and then filled: the predictor's fresh weights have always come after it.
@@ -110,14 +111,3 @@ def _world_model(plan: Mapping[str, Any], encoder: Encoder, episodes: Episodes) 
     if any(constants.values()):
         model.normaliser.set(constants)
     return model.train()
-
-
-def _config(plan: Mapping[str, Any], action_dim: int, proprio_dim: int) -> dict[str, Any]:
-    return {
-        "encoder": plan["encoder"]["model"],
-        "predictor": plan["model"]["predictor"],
-        "action_dim": action_dim,
-        "proprio_dim": proprio_dim,
-        "frameskip": plan["model"]["frameskip"],
-        "window": plan["model"]["window"],
-    }
