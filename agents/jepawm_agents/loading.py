@@ -227,7 +227,8 @@ def _objective(settings: dict[str, Any]) -> Objective:
 
 def _check_bounds(planner: Planner, action_dim: int) -> None:
     """Refuse bounds on dimensions that a model action does not have, before anything is played."""
-    for dimension in getattr(planner, "bounds", {}):
+    bounds = getattr(planner, "bounds", {})
+    for dimension in bounds if isinstance(bounds, Mapping) else ():
         if int(dimension) >= action_dim:
             raise ConfigError(f"planner.bounds names action dimension {dimension}; there are 0 to {action_dim - 1}.")
 

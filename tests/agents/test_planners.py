@@ -213,6 +213,18 @@ def test_bounds_hold_for_every_candidate_and_for_the_plan(name, settings):
 
 
 @every_variant
+def test_one_bound_is_that_of_every_dimension(name, settings):
+    one, each = (
+        make_planner(name, **{**SMALL, **settings, "bounds": bounds}).plan(
+            norm_cost, batch=2, action_dim=3, noise=noise(0, 1)
+        )
+        for bounds in (0.25, dict.fromkeys(range(3), 0.25))
+    )
+    torch.testing.assert_close(one.actions, each.actions, rtol=0, atol=0)
+    assert one.actions.abs().max() <= 0.25
+
+
+@every_variant
 def test_evaluations_count_every_scored_candidate_and_keep_to_their_limit(name, settings):
     sizes = []
     planner = make_planner(name, **{**SMALL, **settings})

@@ -37,8 +37,8 @@ class SearchSettings:
     """m, model steps executed before planning again."""
     init_std: float = 1.0
     """Deviation of the first candidates, normalised units."""
-    bounds: Mapping[int, float] = dataclasses.field(default_factory=dict)
-    """Largest magnitude of single action dimensions, normalised units."""
+    bounds: Mapping[int, float] | float = dataclasses.field(default_factory=dict)
+    """Largest magnitude of single action dimensions, or one number for all of them, normalised units."""
     warm_start: bool = False
     """Start from what is left of the previous plan instead of from zero."""
     max_evaluations: int | None = None
@@ -183,20 +183,23 @@ def require_choice(name: str, value: object, choices: Collection[str]) -> None:
 
 
 def require_bounds(bounds: object) -> None:
-    """Refuse bounds that are not a table of action dimension to positive limit.
+    """Refuse bounds that are neither a table of action dimension to positive limit nor one limit.
 
     Raises:
         ConfigError: saying what they are.
     """
-    rule = "a table of action dimension to positive limit, such as {0 = 0.1}"
-    table = bounds if isinstance(bounds, Mapping) else {None: None}
+    rule = "a table of action dimension to positive limit, such as {0 = 0.1}, or one limit for all dimensions"
+    table = bounds if isinstance(bounds, Mapping) else {0: bounds}
     for dimension, limit in table.items():
-        possible = str(dimension).isdigit() and isinstance(limit, int | float) and float(limit) > 0
+        number = isinstance(limit, int | float) and not isinstance(limit, bool)
+        possible = str(dimension).isdigit() and number and float(limit) > 0
         require(possible, "bounds", bounds, rule)
 
 
-def clip_to_bounds(actions: Tensor, bounds: Mapping[int, float]) -> Tensor:
-    """Clip single dimensions of (..., A) to +-limit, in normalised units (``planner.py:297-301``)."""
+def clip_to_bounds(actions: Tensor, bounds: Mapping[int, float] | float) -> Tensor:
+    """Clip single dimensions of (..., A), or all, to +-limit, in normalised units (``planner.py:297-301``)."""
+    if not isinstance(bounds, Mapping):
+        return actions.clamp(-bounds, bounds)
     if not bounds:
         return actions
     limit = actions.new_full((actions.shape[-1],), float("inf"))

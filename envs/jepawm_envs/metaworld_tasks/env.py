@@ -104,6 +104,7 @@ class MetaworldEnv(GoalEnv):
     action_dim: ClassVar[int] = ACTION_DIM
     behaviour_std: ClassVar[float] = 0.73  # datasets/__init__.py:24-93 of jepa-wms: 0.72 to 0.74 by direction
     records_part_of_state: ClassVar[bool] = True
+    observation_options: ClassVar[tuple[str, ...]] = ("render_quality",)
     goals_are_expert_ends: ClassVar[bool] = True
     """The published sampler runs the expert itself."""
     distance_name: ClassVar[str | None] = "object_to_target"

@@ -125,6 +125,7 @@ class PointMazeEnv(GoalEnv):
     state_dim: int = 4
     action_dim: ClassVar[int] = 2
     behaviour_std: ClassVar[float] = 1 / np.sqrt(3)
+    observation_options: ClassVar[tuple[str, ...]] = ("render_quality",)
     factors: ClassVar[tuple[Factor, ...]] = (*APPEARANCE, *PHYSICS)
 
     def __init__(self, *, maze: str = "umaze", start_velocity: Literal["random", "rest"] = "random", **settings: Any):

@@ -125,6 +125,7 @@ class PushTEnv(GoalEnv):
     goal_bounds = ((*(-x for x in _PLACES), -1.0, -1.0), (*_PLACES, 1.0, 1.0))
     action_dim: ClassVar[int] = 2
     behaviour_std: ClassVar[float] = 0.2
+    observation_options: ClassVar[tuple[str, ...]] = ("render_quality",)
     distance_name: ClassVar[str | None] = "position"
     has_hidden_state: ClassVar[bool] = True
     factors: ClassVar[tuple[Factor, ...]] = (
