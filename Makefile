@@ -3,14 +3,25 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
-AGENTS := do_nothing random straight_line oracle true_simulator jepa_wm_wall
+# Headline rows: protocol paper, what each environment's shipped agents reach, and what bounds them.
+DEMO_ENVS := Wall PointMaze PushT TwoRooms MetaworldReach MetaworldReachWall
+AGENTS_Wall := do_nothing random straight_line oracle true_simulator jepa_wm_wall dino_wm_wall
+AGENTS_PointMaze := straight_line oracle jepa_wm_pointmaze dino_wm_pointmaze
+AGENTS_PushT := straight_line oracle jepa_wm_pusht dino_wm_pusht
+AGENTS_TwoRooms := straight_line oracle eb_jepa_two_rooms
+AGENTS_MetaworldReach := straight_line oracle jepa_wm_metaworld dino_wm_metaworld
+AGENTS_MetaworldReachWall := $(AGENTS_MetaworldReach)
 
 .PHONY: demo test lint bench clean
+.NOTPARALLEL: demo
 
-demo: $(VENV)/.agents  ## install, then score the agents on Wall and print the table
-	@rm -rf $(DEMO)
-	@for agent in $(AGENTS); do $(BIN)/jepawm-bench run --agent $$agent --env JepaWM/Wall-v0 --out $(DEMO)/$$agent || exit 1; done
-	@$(BIN)/jepawm-bench leaderboard --runs $(DEMO)
+demo: $(VENV)/.agents $(DEMO_ENVS:%=demo-%)  ## install, then score the shipped agents and print a table an environment
+
+demo-%: $(VENV)/.agents  ## the same for one environment, such as demo-Wall
+	@rm -rf $(DEMO)/$*
+	@for agent in $(AGENTS_$*); do \
+	  $(BIN)/jepawm-bench run --agent $$agent --env JepaWM/$*-v0 --out $(DEMO)/$*/$$agent || exit 1; done
+	@$(BIN)/jepawm-bench leaderboard --runs $(DEMO)/$*
 
 test: $(VENV)/.dev  ## install, then run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto

@@ -1,4 +1,4 @@
-"""Put the paper-protocol table of ``leaderboards/wall.md`` into the README, fewer columns.
+"""Put tables of ``leaderboards/`` into the README: the shipped agents' headline rows, and Wall with fewer columns.
 
 ``python docs/readme_table.py`` writes, ``--check`` exits 1 if the README differs.
 """
@@ -7,26 +7,91 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from jepawm_bench.leaderboard import REFERENCE, Row, measured_rows, read_runs, reference_rows, trainings
+from jepawm_bench.leaderboard_page import number, table, trials
+
 ROOT = Path(__file__).resolve().parent.parent
-COLUMNS = ("agent", "kind", "n", "success %", "95 % interval", "strict %", "plan s/episode")
-SLOT = re.compile(r"(<!-- table: wall paper -->\n).*?(<!-- end of table -->)", re.DOTALL)
+BOARD = ROOT / "leaderboards"
+SLOT = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+HEADLINES = (
+    "wall/paper",
+    "point-maze/paper",
+    "push-t/paper",
+    "two-rooms/paper",
+    "metaworld/paper/reach",
+    "metaworld/paper/reach-wall",
+)
+"""Folders below ``leaderboards``, in the order of the table."""
+MAIN = ("default", "compact")
+"""Variants that a bare name means; others are trainings with other seeds, which the headline sums up."""
 
 
-def short_table(page: str, protocol: str) -> str:
-    """The table of one protocol of a leaderboard page, reduced to :data:`COLUMNS`."""
-    section = page.split(f"## Protocol `{protocol}`")[1].split("\n## ")[0]
-    lines = [line for line in section.splitlines() if line.startswith("|")]
-    rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines]
-    places = [rows[0].index(column) for column in COLUMNS]
-    return "".join("| " + " | ".join(row[place] for place in places) + " |\n" for row in rows)
+def paper_rows(folder: str) -> list[Row]:
+    """Measured and published rows of protocol ``paper``, best first."""
+    rows = measured_rows(read_runs(BOARD / folder))
+    published = reference_rows(BOARD / "reference" / "published.csv")
+    rows += [row for row in published if (row.env, row.protocol) == (rows[0].env, "paper")]
+    return sorted(rows, key=lambda row: (-row.success, row.agent, row.variant))
+
+
+def wall() -> str:
+    """Every agent on Wall, one training each."""
+    body = [
+        [
+            f"*{row.agent}*" if row.kind == REFERENCE else row.agent,
+            row.kind,
+            trials(row),
+            f"{row.success:.1f}",
+            row.spread,
+            number(row.strict, 1),
+            number(row.plan_seconds, 2),
+        ]
+        for row in paper_rows("wall/paper")
+        if row.kind == REFERENCE or row.variant in MAIN
+    ]
+    heading = ("agent", "kind", "n", "success %", "95 % interval", "strict %", "plan s/episode")
+    return table(heading, ("---", "---", "--:", "--:", "---", "--:", "--:"), body)
+
+
+def headline() -> str:
+    """One row for every shipped agent on every environment."""
+    body = []
+    for folder in HEADLINES:
+        rows = paper_rows(folder)
+        for row in rows:
+            if row.kind == "agent" and row.variant in MAIN:
+                env = row.env.removeprefix("JepaWM/")
+                body.append([env, row.agent, trials(row), f"{row.success:.1f}", row.spread, *_beside(row, rows)])
+    heading = ("environment", "agent", "n", "success %", "95 % interval", "trainings", "published %", "straight line %")
+    return table(heading, ("---", "---", "--:", "--:", "---", "---", "--:", "--:"), body)
+
+
+def _beside(row: Row, rows: Sequence[Row]) -> list[str]:
+    """Other trainings of the agent, the best published figure of the same method, the floor."""
+    group = next((group for group in trainings(rows) if row in group), [row])
+    family = row.agent.rsplit("_", 1)[0].replace("eb_jepa_two", "eb_jepa")
+    published = [other for other in rows if other.kind == REFERENCE and _family(other.agent) == family]
+    floor = next(other for other in rows if other.agent == "straight_line")
+    return [
+        ", ".join(f"{other.success:.1f}" for other in group),
+        f"{published[0].success:.1f} {published[0].spread}" if published else "",
+        f"{floor.success:.1f}",
+    ]
+
+
+def _family(published: str) -> str:
+    return published.lower().replace("-", "_")
+
+
+TABLES = {"wall": wall, "headline": headline}
 
 
 def filled(readme: str) -> str:
-    """The README with the table in its slot."""
-    table = short_table((ROOT / "leaderboards" / "wall.md").read_text(), "paper")
-    return SLOT.sub(lambda match: match.group(1) + table + match.group(2), readme)
+    """The README with the tables in their slots."""
+    return SLOT.sub(lambda match: f"{match.group(1)}{TABLES[match.group(2)]()}\n{match.group(3)}", readme)
 
 
 if __name__ == "__main__":

@@ -59,6 +59,8 @@ class Row:
     """Whether the agent says that it is not what its name promises, such as one with a random encoder."""
     partial: bool = False
     """Whether there are fewer episodes than the protocol asks for; such a row is not ranked."""
+    recipe: str = ""
+    """What rows share that differ in their trained weights alone: settings without ``weights``, seeds, episodes."""
 
 
 def read_runs(folder: Path) -> list[tuple[Path, Claims]]:
@@ -149,6 +151,15 @@ def ranks(rows: Sequence[Row]) -> list[int | None]:
     ]
 
 
+def trainings(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows of one table that are several trainings of one agent: every setting equal but the weights."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if _ranked(row) and row.recipe:
+            groups.setdefault((row.agent, row.recipe), []).append(row)
+    return [group for group in groups.values() if len(group) > 1]
+
+
 def _ranked(row: Row) -> bool:
     return row.kind == "agent" and not row.partial and not row.unranked
 
@@ -193,6 +204,7 @@ def _row(key: tuple[str, ...], runs: Sequence[tuple[Path, Claims]]) -> Row:
         outcomes=tuple(success),
         unranked=any(claims.unranked for _, claims in runs),
         partial=spec.episodes < rules.episodes,
+        recipe=canonical_json([{**spec.settings, "weights": None}, list(seeds), spec.episodes]),
     )
 
 

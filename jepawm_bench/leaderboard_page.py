@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean, stdev
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jepawm_bench.leaderboard import REFERENCE, Row, ranks
+from jepawm_bench.leaderboard import REFERENCE, Row, ranks, trainings
 from jepawm_bench.protocols import find_protocol, short_name
 from jepawm_bench.statistics import stratified_bootstrap
 
@@ -55,7 +56,8 @@ def page(env_id: str, by_protocol: dict[str, list[Row]], root: Path) -> str:
         "`reference/published.csv`. Evaluations: candidate action sequences scored in an episode, mean.",
     ]
     for protocol, rows in by_protocol.items():
-        parts += [f"## Protocol `{protocol}`", *_summary(env_id, protocol), _table(rows, root), commands(rows)]
+        parts += [f"## Protocol `{protocol}`", *_summary(env_id, protocol), _table(rows, root)]
+        parts += [*_trainings(rows), commands(rows)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -80,7 +82,7 @@ def family_page(name: str, tables: Mapping[tuple[str, str], list[Row]], root: Pa
         parts += [f"## Protocol `{protocol}`", *_summary(next(iter(by_env)), protocol), _matrix(by_env)]
     for (env, protocol), rows in tables.items():
         if any(row.kind in ("agent", REFERENCE) for row in rows):
-            parts += [f"## {env}, protocol `{protocol}`", _table(rows, root)]
+            parts += [f"## {env}, protocol `{protocol}`", _table(rows, root), *_trainings(rows)]
     parts += ["## Commands", "One of every agent; change `--env` for the others.", commands(_one_each(tables))]
     return "\n\n".join(parts) + "\n"
 
@@ -156,6 +158,21 @@ def _table(rows: Sequence[Row], root: Path) -> str:
             printed[1] = f"*{row.agent}*"
         body.append([*printed, links(row, root)])
     return table((*COLUMNS, "runs"), ALIGN, body)
+
+
+def _trainings(rows: Sequence[Row]) -> list[str]:
+    """Agents that were trained several times, with the spread that the seed of training makes."""
+    body = []
+    for group in trainings(rows):
+        success = [row.success for row in group]
+        spread = f"{fmean(success):.1f} ± {stdev(success):.1f}"
+        ends = f"{min(success):.1f} to {max(success):.1f}"
+        body.append([group[0].agent, str(len(group)), spread, ends, ", ".join(sorted(row.variant for row in group))])
+    if not body:
+        return []
+    heading = ("agent", "trainings", "success %", "lowest to highest", "variants")
+    caption = "Over seeds of training, mean ± standard deviation; the tasks are the same."
+    return [caption, table(heading, ("---", "--:", "--:", "--:", "---"), body)]
 
 
 def table(heading: Sequence[str], align: Sequence[str], body: Sequence[Sequence[str]]) -> str:

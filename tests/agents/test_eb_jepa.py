@@ -231,3 +231,22 @@ def test_dynamics_without_an_encoder_or_with_the_wrong_one_are_refused(config):
         build({**config("adaln"), "predictor": {"family": "gru"}})
     with pytest.raises(ValueError, match="shares the encoder's LayerNorm; Linear has none"):
         GRUPredictor(latent_dim=4, action_dim=2).attach(torch.nn.Linear(1, 1))
+
+
+def test_substeps_are_steps_of_one_cell_with_a_part_of_the_action_each():
+    torch.manual_seed(0)
+    encoder = ImpalaEncoder(channels=[4], latent_dim=6)
+    one, five = (GRUPredictor(latent_dim=6, action_dim=2 * steps, substeps=steps) for steps in (1, 5))
+    five.load_state_dict(one.state_dict())
+    for predictor in (one, five):
+        predictor.attach(encoder)
+    latent, actions = torch.randn(3, 1, 6), torch.randn(3, 1, 10, 2)
+    whole = five.rollout(latent, None, actions.reshape(3, 1, 2, 10))[0]
+    every = one.rollout(latent, None, actions)[0]
+    torch.testing.assert_close(whole, every[:, :, ::5], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("substeps", [0, 3])
+def test_an_action_that_cannot_be_divided_is_refused(substeps):
+    with pytest.raises(ValueError, match=f"substeps={substeps} is not possible: 10 action numbers"):
+        GRUPredictor(latent_dim=4, action_dim=10, substeps=substeps)

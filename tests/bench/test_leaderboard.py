@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from jepawm_bench.errors import DamagedRun, UsageError
-from jepawm_bench.leaderboard import Row, by_task, measured_rows, ranks, read_runs, reference_rows, tables
-from jepawm_bench.leaderboard_page import cells, family_page
+from jepawm_bench.leaderboard import Row, by_task, measured_rows, ranks, read_runs, reference_rows, tables, trainings
+from jepawm_bench.leaderboard_page import cells, family_page, page
 
 REFERENCE = Path(__file__).parents[2] / "leaderboards" / "reference" / "published.csv"
 WALL = "JepaWM/Wall-v0"
@@ -46,6 +46,30 @@ def test_only_agents_are_ranked_and_equals_share_a_place():
         row("floor", 0),
     ]
     assert ranks(rows) == [None, 1, 1, None, 3, None]
+
+
+def test_trainings_of_one_agent_are_summed_up_beside_their_rows(tmp_path):
+    rows = [
+        dataclasses.replace(row("agent", success), variant=variant, recipe=recipe)
+        for success, variant, recipe in ((90, "compact", "x"), (80, "compact-seed1", "x"), (10, "official", "y"))
+    ]
+    rows.append(dataclasses.replace(rows[1], success=0, variant="compact-seed2", partial=True))
+    (group,) = trainings(rows)
+    assert [one.variant for one in group] == ["compact", "compact-seed1"]
+    text = page(WALL, {"paper": rows}, tmp_path)
+    assert "| a | 2 | 85.0 ± 7.1 | 80.0 to 90.0 | compact, compact-seed1 |" in text
+    assert "trainings" not in page(WALL, {"paper": rows[1:]}, tmp_path)
+
+
+def test_settings_but_not_weights_tell_trainings_apart(board):
+    ((path, claims), *_) = read_runs(board / "wall/paper")
+
+    def recipe(**settings) -> str:
+        spec = dataclasses.replace(claims.spec, settings={**claims.spec.settings, **settings})
+        (made,) = measured_rows([(path, dataclasses.replace(claims, spec=spec))])
+        return made.recipe
+
+    assert recipe(weights="a", horizon=3) == recipe(weights="b", horizon=3) != recipe(weights="a", horizon=4)
 
 
 def test_the_papers_figures_are_there():

@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 from jepawm_bench.agent import AgentCard
+from jepawm_bench.settings import merge
 
 
 def all_cards() -> Iterator[AgentCard]:
@@ -21,10 +22,17 @@ def all_cards() -> Iterator[AgentCard]:
             description=card["description"],
             envs=tuple(card["envs"]),
             default_env=card.get("default_env"),
-            variants=card["variants"],
+            variants={name: _variant(card, name) for name in card["variants"]},
             kind=card.get("kind", "agent"),
             requires="agents",
         )
+
+
+def _variant(card: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A variant's settings on top of those of its ``base``: the same training with another seed names new weights."""
+    own = dict(card["variants"][name])
+    base = own.pop("base", None)
+    return own if base is None else merge(_variant(card, base), own)
 
 
 def _plays_at_once(card: Mapping[str, Any]) -> bool:

@@ -25,19 +25,31 @@ class GRUPredictor(Predictor):
     The LayerNorm is the encoder's own, so that predictions lie where encodings do; :meth:`attach` makes it known
     and it stays a part of the encoder alone. Only the last frame matters, whatever the window.
 
+    With ``substeps`` the cell takes the primitive actions of a model step one after the other, as it would with a
+    frame each: what happens at a wall within five steps is not one step of a GRU. Published: 1, with a frame skip of 1.
+
     Args:
         grid_size: 1; the latent is a single token (P = 1).
         latent_dim: channels D.
         action_dim: A.
         proprio_dim: ignored, there is no proprioception.
+        substeps: equal parts of the action, each a step of the cell.
+
+    Raises:
+        ValueError: for a grid of tokens, or an action that cannot be divided so.
     """
 
-    def __init__(self, *, grid_size: int = 1, latent_dim: int, action_dim: int, proprio_dim: int = 0):
+    def __init__(
+        self, *, grid_size: int = 1, latent_dim: int, action_dim: int, proprio_dim: int = 0, substeps: int = 1
+    ):
         super().__init__()
         if grid_size != 1:
             raise ValueError(f"The GRU predictor works on one token, but the encoder gives a grid of {grid_size}².")
+        if substeps < 1 or action_dim % substeps:
+            raise ValueError(f"substeps={substeps} is not possible: {action_dim} action numbers are to be divided.")
+        self.substeps = substeps
         self.grid_size, self.latent_dim, self.proprio_encoder = 1, latent_dim, None
-        self.gru = nn.GRUCell(action_dim, latent_dim)
+        self.gru = nn.GRUCell(action_dim // substeps, latent_dim)
         self._shared: tuple[nn.LayerNorm, ...] = ()  # in a tuple: not a part of this module
 
     def attach(self, encoder: nn.Module) -> None:
@@ -67,8 +79,10 @@ class GRUPredictor(Predictor):
             raise ValueError("This predictor needs its encoder's LayerNorm; call attach(encoder) first.")
         if last_only:
             visual, condition = visual[:, -1:], condition[:, -1:]
-        state = self.gru(condition.flatten(0, 1), visual.flatten(0, 2))
-        return Prediction(self._shared[0](state).reshape(visual.shape), None)
+        state = visual.flatten(0, 2)
+        for action in condition.flatten(0, 1).chunk(self.substeps, dim=-1):
+            state = self._shared[0](self.gru(action, state))
+        return Prediction(state.reshape(visual.shape), None)
 
 
 class InverseDynamics(nn.Module):
