@@ -122,3 +122,35 @@ def test_a_single_step_has_no_colour():
 def test_impossible_settings_are_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
         make_planner("icem", **settings)
+
+
+def test_noise_of_chunks_is_coloured_over_their_primitive_actions():
+    white = EpisodeNoise([(0, 0)], 0).normal(0, (1, 500, 3, 10))
+    whole = coloured(white, 1.5, chunk=5)
+    primitive = coloured(white.reshape(1, 500, 15, 2), 1.5)
+    torch.testing.assert_close(whole.reshape(primitive.shape), primitive, rtol=0, atol=0)
+    neighbours = (primitive[:, :, 1:] * primitive[:, :, :-1]).mean()
+    assert neighbours > 0.4 and abs(float(primitive.var()) - 1) < 0.1
+
+
+def test_plain_cem_takes_coloured_noise_too_and_is_white_by_default():
+    settings = {**SMALL, "horizon": 4}
+
+    def first_candidates(**more) -> Tensor:
+        seen = []
+        make_planner("cem", **settings, **more).plan(
+            lambda actions: seen.append(actions.clone()) or norm_cost(actions), batch=1, action_dim=4, noise=noise()
+        )
+        return seen[0]
+
+    white, chunked = first_candidates(), first_candidates(noise_beta=1.0, chunk=2)
+    expected = coloured(white, 1.0, chunk=2)
+    torch.testing.assert_close(chunked[:, 1:], expected[:, 1:], rtol=0, atol=0)
+    assert torch.equal(white, first_candidates(chunk=2))
+
+
+def test_a_chunk_must_divide_the_action():
+    with pytest.raises(ConfigError, match=r"planner\.chunk=3 is not possible: it must divide the 2 action numbers"):
+        plan_and_candidates(chunk=3)
+    with pytest.raises(ConfigError, match="chunk=0 is not possible"):
+        make_planner("cem", chunk=0)

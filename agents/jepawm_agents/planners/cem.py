@@ -11,9 +11,10 @@ from typing import ClassVar
 from torch import Tensor
 
 from jepawm_agents.planners.base import CostFunction, Noise, Plan
+from jepawm_agents.planners.coloured_noise import coloured
 from jepawm_agents.planners.elites import gather_candidates, lowest, spread
 from jepawm_agents.planners.history import History
-from jepawm_agents.planners.settings import SearchSettings, clip_to_bounds, require_share
+from jepawm_agents.planners.settings import SearchSettings, clip_to_bounds, require, require_not_negative, require_share
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,16 @@ class CEM(SearchSettings):
     """Share of the old mean kept at an update."""
     momentum_std: float = 0.0
     """Share of the old deviation kept at an update."""
+    noise_beta: float = 0.0
+    """Exponent of the noise: 0 white, 2 a random walk; large ones suit long horizons."""
+    chunk: int = 1
+    """Primitive actions side by side in a model action: coloured noise takes them for one step of time each."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_share(self, "momentum_mean", "momentum_std")
+        require_not_negative(self, "noise_beta")
+        require(self.chunk >= 1, "chunk", self.chunk, "at least 1")
 
     def plan(
         self,
@@ -53,7 +60,7 @@ class CEM(SearchSettings):
 
         for _, eps in self.draws(noise, first):
             # Sample around the mean; the mean itself takes part.
-            actions = mean[:, None] + std[:, None] * eps
+            actions = mean[:, None] + std[:, None] * coloured(eps, self.noise_beta, self.chunk)
             actions[:, 0] = mean
             actions = clip_to_bounds(actions, self.bounds)
 

@@ -14,7 +14,7 @@ from jepawm_agents.planners.cem import CEM, mix
 from jepawm_agents.planners.coloured_noise import coloured
 from jepawm_agents.planners.elites import gather_candidates, lowest, spread
 from jepawm_agents.planners.history import History
-from jepawm_agents.planners.settings import clip_to_bounds, require, require_not_negative, require_share
+from jepawm_agents.planners.settings import clip_to_bounds, require, require_share
 from jepawm_agents.planners.warm_start import remainder
 
 
@@ -38,7 +38,6 @@ class ICEM(CEM):
     momentum_mean: float = 0.1
     momentum_std: float = 0.1
     noise_beta: float = 2.0
-    """Exponent of the noise: 0 white, 2 a random walk; large ones suit long horizons."""
     population_decay: float = 1.25
     """Each iteration has this factor fewer candidates than the one before, but never fewer than 2 K."""
     keep_elites: float = 0.3
@@ -46,7 +45,6 @@ class ICEM(CEM):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_not_negative(self, "noise_beta")
         require_share(self, "keep_elites")
         require(1 <= self.population_decay < float("inf"), "population_decay", self.population_decay, "at least 1")
 
@@ -76,7 +74,7 @@ class ICEM(CEM):
 
         for iteration, eps in self.draws(noise, first):
             # Sample around the mean in colour; guests take the first places.
-            actions = mean[:, None] + std[:, None] * coloured(eps, self.noise_beta)
+            actions = mean[:, None] + std[:, None] * coloured(eps, self.noise_beta, self.chunk)
             if iteration == 0:
                 actions = self._with_previous_elites(actions, previous)
             if iteration == self.trace_length - 1:
