@@ -12,7 +12,7 @@ PUBLISHED: tuple[tuple[str, str, int, int, str], ...] = (
     ("two_rooms", "JepaWM/TwoRooms-v0", 10_000, 90, "random walks, some led through the door"),
     ("point_maze", "JepaWM/PointMaze-v0", 2000, 100, "random forces"),
     ("pusht", "JepaWM/PushT-v0", 18_500, 130, "scripted pushing with noise"),
-    ("metaworld_reach", "JepaWM/MetaworldReach-v0", 300, 99, "the expert with noise; as many of each other task"),
+    ("metaworld_reach", "JepaWM/MetaworldReach-v0", 300, 99, "expert with noise or wandering; as many of each other"),
 )
 """Name, environment, published episodes and steps, behaviour (arXiv 2512.24497, Table S2: 12,600 of Metaworld are 300
 of each task). Our choice: the number for Two Rooms, which EB-JEPA generates without end, and one length for Push-T,
