@@ -76,7 +76,7 @@ def _beside(row: Row, rows: Sequence[Row]) -> list[str]:
     published = [other for other in rows if other.kind == REFERENCE and _family(other.agent) == family]
     floor = next(other for other in rows if other.agent == "straight_line")
     return [
-        ", ".join(f"{other.success:.1f}" for other in group),
+        ", ".join(f"{other.success:.1f}" for other in group) if len(group) > 1 else "one",
         f"{published[0].success:.1f} {published[0].spread}" if published else "",
         f"{floor.success:.1f}",
     ]

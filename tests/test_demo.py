@@ -28,4 +28,5 @@ def test_the_demo_plays_every_shipped_agent():
         for agent in variable(f"AGENTS_{env}")
         if agent.startswith(("jepa_wm", "dino_wm", "eb_jepa"))
     }
-    assert played == shipped
+    assert played >= shipped
+    assert {agent for _, agent in played} == {agent for _, agent in shipped}
