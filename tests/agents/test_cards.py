@@ -17,6 +17,7 @@ import jepawm_agents
 from jepawm_agents import loading
 from jepawm_agents.agent import JEPAWMAgent
 from jepawm_agents.cards import all_cards
+from jepawm_agents.cards.table import _variant
 from jepawm_agents.errors import ConfigError, WeightsError
 from jepawm_agents.loading import true_simulator_agent, world_model_agent
 from jepawm_agents.planners import make_planner
@@ -189,3 +190,14 @@ def test_the_package_names_its_public_parts_lazily():
 def test_agents_that_play_without_a_download_come_first():
     fetched = ["checkpoint" in card.variants[card.default_variant] for card in CARDS.values()]
     assert fetched == sorted(fetched) and len(set(fetched)) == 2
+
+
+def test_a_variant_may_rest_on_another_and_change_its_weights_alone():
+    card = {
+        "variants": {
+            "compact": {"weights": "a.safetensors", "planner": {"name": "cem", "horizon": 6}},
+            "compact-seed1": {"base": "compact", "weights": "b.safetensors", "planner": {"horizon": 3}},
+        }
+    }
+    assert _variant(card, "compact-seed1") == {"weights": "b.safetensors", "planner": {"name": "cem", "horizon": 3}}
+    assert _variant(card, "compact") == card["variants"]["compact"]
