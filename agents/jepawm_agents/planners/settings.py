@@ -191,9 +191,8 @@ def require_bounds(bounds: object) -> None:
     rule = "a table of action dimension to positive limit, such as {0 = 0.1}, or one limit for all dimensions"
     table = bounds if isinstance(bounds, Mapping) else {0: bounds}
     for dimension, limit in table.items():
-        number = isinstance(limit, int | float) and not isinstance(limit, bool)
-        possible = str(dimension).isdigit() and number and float(limit) > 0
-        require(possible, "bounds", bounds, rule)
+        number = isinstance(limit, int | float) and not isinstance(limit, bool) and limit > 0
+        require(str(dimension).isdigit() and number, "bounds", bounds, rule)
 
 
 def clip_to_bounds(actions: Tensor, bounds: Mapping[int, float] | float) -> Tensor:
