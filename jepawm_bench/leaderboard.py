@@ -60,7 +60,8 @@ class Row:
     partial: bool = False
     """Whether there are fewer episodes than the protocol asks for; such a row is not ranked."""
     recipe: str = ""
-    """What rows share that differ in their trained weights alone: settings without ``weights``, seeds, episodes."""
+    """What rows share that differ in their trained weights alone: settings without ``weights``, seeds, episodes. Empty
+    where the command chose the weights, of which nobody knows the training."""
 
 
 def read_runs(folder: Path) -> list[tuple[Path, Claims]]:
@@ -204,7 +205,7 @@ def _row(key: tuple[str, ...], runs: Sequence[tuple[Path, Claims]]) -> Row:
         outcomes=tuple(success),
         unranked=any(claims.unranked for _, claims in runs),
         partial=spec.episodes < rules.episodes,
-        recipe=canonical_json([{**spec.settings, "weights": None}, list(seeds), spec.episodes]),
+        recipe="" if spec.weights else canonical_json([{**spec.settings, "weights": None}, seeds, spec.episodes]),
     )
 
 

@@ -12,7 +12,14 @@ from jepawm_bench.agent import AgentCard, AgentRequest
 from jepawm_bench.canonical import sha256
 from jepawm_bench.errors import UsageError
 from jepawm_bench.protocols import Protocol, find_env, find_protocol, short_name
-from jepawm_bench.settings import flatten, for_protocol, format_value, merge, switch_planner
+from jepawm_bench.settings import (
+    flatten,
+    for_protocol,
+    format_value,
+    merge,
+    refuse_parts_of_values,
+    switch_planner,
+)
 from jepawm_bench.suggest import unknown
 
 
@@ -89,6 +96,7 @@ def resolve(
     found = find_protocol(protocol, env_id)
     overrides = dict(overrides or {})
     settings = switch_planner(for_protocol(card.variants[variant], found.name, env_id), overrides)
+    refuse_parts_of_values(settings, overrides)
     spec = RunSpec(
         agent=card.name,
         variant=variant,

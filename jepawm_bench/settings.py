@@ -57,6 +57,24 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def refuse_parts_of_values(settings: Mapping[str, Any], overrides: Mapping[str, Any], prefix: str = "") -> None:
+    """Refuse to set a part of what has no parts; the value would vanish and take what it said of the rest along.
+
+    Raises:
+        UsageError: naming the setting.
+    """
+    for key, value in overrides.items():
+        below, name = settings.get(key), f"{prefix}{key}"
+        if not isinstance(value, Mapping) or below is None:
+            continue
+        if not isinstance(below, Mapping):
+            part, whole = next(iter(flatten({name: value}))), format_value(below)
+            raise UsageError(
+                f"--set {part} sets a part of {name}, which is {whole} as a whole; write --set {name}=VALUE."
+            )
+        refuse_parts_of_values(below, value, f"{name}.")
+
+
 def for_protocol(settings: Mapping[str, Any], protocol: str, env_id: str = "") -> dict[str, Any]:
     """A variant's settings for one protocol and environment.
 

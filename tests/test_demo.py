@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from jepawm_agents.cards import all_cards
+from jepawm_envs.registration import ENVIRONMENTS
 
 MAKEFILE = (Path(__file__).resolve().parents[1] / "Makefile").read_text()
 
@@ -14,6 +15,12 @@ def variable(name: str) -> list[str]:
     found = re.search(rf"^{name} := (.*)$", MAKEFILE, re.MULTILINE)
     assert found, f"the Makefile has no {name}"
     return found.group(1).split()
+
+
+def test_the_demo_installs_what_its_environments_need():
+    (installed,) = re.findall(r'--editable "\.\[(agents[\w,]*)\]"', MAKEFILE)
+    needed = {ENVIRONMENTS[f"JepaWM/{env}-v0"].extra for env in variable("DEMO_ENVS")} - {None}
+    assert needed <= set(installed.split(","))
 
 
 def test_the_demo_plays_every_shipped_agent():

@@ -78,6 +78,7 @@ def _assembled(load: Callable[[], tuple[JEPAWorldModel, Any]], settings: dict[st
     _refuse_rest(settings, ("planner", "objective", "control", "inference", "observation"))
     model, provenance = load()
     _check_bounds(planner, model.config["action_dim"] * model.config["frameskip"])
+    _check_chunk(planner, model.config["frameskip"])
     return JEPAWMAgent(
         model,
         planner,
@@ -231,6 +232,13 @@ def _check_bounds(planner: Planner, action_dim: int) -> None:
     for dimension in bounds if isinstance(bounds, Mapping) else ():
         if int(dimension) >= action_dim:
             raise ConfigError(f"planner.bounds names action dimension {dimension}; there are 0 to {action_dim - 1}.")
+
+
+def _check_chunk(planner: Planner, frameskip: int) -> None:
+    """Refuse to colour noise over chunks that are not the model's."""
+    chunk = getattr(planner, "chunk", 1)
+    if chunk not in (1, frameskip):
+        raise ConfigError(f"planner.chunk={chunk} is not possible: a model action is {frameskip} primitive ones, or 1.")
 
 
 def _refuse_rest(settings: Mapping[str, Any], known: tuple[str, ...]) -> None:

@@ -144,6 +144,7 @@ def test_loading_by_name_takes_variant_and_weights(tiny_weights, monkeypatch):
         ({"planner": {"sample": 3}}, r"Unknown setting of planner cem 'sample'"),
         ({"planner": {"bounds": {"12": 0.1}}}, r"names action dimension 12; there are 0 to \d+"),
         ({"planner": {"bounds": {"0": -1.0}}}, "must be a table of action dimension to positive limit"),
+        ({"planner": {"name": "cem", "chunk": 2}}, r"planner\.chunk=2 is not possible: a model action is 5"),
         ({"planner": {"bounds": 0}}, "or one limit for all dimensions"),
         ({"planner": {"bounds": True}}, "or one limit for all dimensions"),
         ({"objective": {"alpha": -1}}, "alpha=-1 is not possible"),

@@ -70,6 +70,8 @@ def test_settings_but_not_weights_tell_trainings_apart(board):
         return made.recipe
 
     assert recipe(weights="a", horizon=3) == recipe(weights="b", horizon=3) != recipe(weights="a", horizon=4)
+    chosen = dataclasses.replace(claims, spec=dataclasses.replace(claims.spec, weights="file"))
+    assert measured_rows([(path, chosen)])[0].recipe == ""
 
 
 def test_the_papers_figures_are_there():

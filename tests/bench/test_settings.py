@@ -8,7 +8,15 @@ import pytest
 
 from jepawm_bench.errors import UsageError
 from jepawm_bench.run_spec import RunSpec
-from jepawm_bench.settings import flatten, for_protocol, merge, parse_overrides, parse_value, switch_planner
+from jepawm_bench.settings import (
+    flatten,
+    for_protocol,
+    merge,
+    parse_overrides,
+    parse_value,
+    refuse_parts_of_values,
+    switch_planner,
+)
 
 
 @pytest.mark.parametrize(
@@ -119,3 +127,12 @@ def test_another_planner_keeps_the_frame_and_has_its_own_numbers():
         "planner": {"horizon": 3, "execution_horizon": 1},
         "x": 1,
     }
+
+
+def test_a_part_of_what_has_no_parts_is_not_set():
+    settings = {"planner": {"bounds": 1.4, "name": "cem"}, "objective": {}}
+    refuse_parts_of_values(settings, {"planner": {"bounds": 2.0}, "objective": {"alpha": {"x": 1}}, "new": {"y": 1}})
+    with pytest.raises(
+        UsageError, match=r"--set planner\.bounds\.0 sets a part of planner\.bounds, which is 1\.4 as a"
+    ):
+        refuse_parts_of_values(settings, {"planner": {"bounds": {"0": 0.5}}})

@@ -15,6 +15,7 @@ from jepawm_envs.errors import InvalidOption, InvalidState
 
 pytest.importorskip("metaworld", reason="metaworld is not installed")
 
+from jepawm_envs.metaworld_tasks import behaviour
 from jepawm_envs.metaworld_tasks.env import MetaworldEnv
 from jepawm_envs.metaworld_tasks.simulator import OBSERVATION
 
@@ -219,6 +220,15 @@ def test_behaviour_data_replay_exactly_and_depend_on_the_generator_alone(make):
     np.testing.assert_array_equal(again, states)
     other, _ = env.random_episode(np.random.default_rng(6), 12)
     assert not np.array_equal(env.simulator.layout(other[0]), env.simulator.layout(states[0]))
+
+
+def test_wandering_hands_keep_an_intention_for_a_while_and_leave_some_steps_to_the_expert():
+    drift, by_expert = behaviour._intentions(np.random.default_rng(0), 20_000)
+    assert 0.2 < by_expert.mean() < 0.3 and not drift[by_expert].any()
+    moving = drift.any(axis=1)
+    assert 0.55 < moving.mean() < 0.65 and np.abs(drift).max() <= 1 and abs(drift[moving].mean()) < 0.05
+    changes = np.flatnonzero((np.diff(drift, axis=0) != 0).any(axis=1) | np.diff(by_expert))
+    assert np.diff(changes).min() >= behaviour.SEGMENT[0]
 
 
 def test_difficulty_is_the_same_for_task_vectors_and_for_the_states_they_mean(make):

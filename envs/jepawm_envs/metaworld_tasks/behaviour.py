@@ -17,7 +17,8 @@ from jepawm_envs.metaworld_tasks.experts import policy_action
 MOST_NOISE = 1.7
 """An episode's standard deviation of the noise is uniform between 0 and this, in action units.
 
-Chosen so that the actions deviate about as much as the published ones, by 0.73 on the mean of the four directions."""
+Chosen so that the actions of the episodes that follow the expert deviate about as much as the published ones, by 0.73
+on the mean of the four directions; with those that wander it is 0.69."""
 
 SEGMENT = (5, 30)
 """Fewest and most steps for which a wandering hand keeps its intention."""
