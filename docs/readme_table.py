@@ -10,8 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jepawm_bench.leaderboard import REFERENCE, Row, measured_rows, read_runs, reference_rows, trainings
-from jepawm_bench.leaderboard_page import number, table, trials
+from jepawm_bench.leaderboard import REFERENCE, Row, measured_rows, read_runs, reference_rows, tables, trainings
+from jepawm_bench.leaderboard_page import ALIGN, COLUMNS, markdown_cells, table, trials
 
 ROOT = Path(__file__).resolve().parent.parent
 BOARD = ROOT / "leaderboards"
@@ -25,35 +25,24 @@ HEADLINES = (
     "metaworld/paper/reach-wall",
 )
 """Folders below ``leaderboards``, in the order of the table."""
+WALL_COLUMNS = ("agent", "kind", "n", "success %", "95 % interval", "strict %", "plan s/episode")
 MAIN = ("default", "compact")
 """Variants that a bare name means; others are trainings with other seeds, which the headline sums up."""
 
 
 def paper_rows(folder: str) -> list[Row]:
     """Measured and published rows of protocol ``paper``, best first."""
-    rows = measured_rows(read_runs(BOARD / folder))
+    measured = measured_rows(read_runs(BOARD / folder))
     published = reference_rows(BOARD / "reference" / "published.csv")
-    rows += [row for row in published if (row.env, row.protocol) == (rows[0].env, "paper")]
-    return sorted(rows, key=lambda row: (-row.success, row.agent, row.variant))
+    return tables([*measured, *published])[measured[0].env, "paper"]
 
 
 def wall() -> str:
     """Every agent on Wall, one training each."""
-    body = [
-        [
-            f"*{row.agent}*" if row.kind == REFERENCE else row.agent,
-            row.kind,
-            trials(row),
-            f"{row.success:.1f}",
-            row.spread,
-            number(row.strict, 1),
-            number(row.plan_seconds, 2),
-        ]
-        for row in paper_rows("wall/paper")
-        if row.kind == REFERENCE or row.variant in MAIN
-    ]
-    heading = ("agent", "kind", "n", "success %", "95 % interval", "strict %", "plan s/episode")
-    return table(heading, ("---", "---", "--:", "--:", "---", "--:", "--:"), body)
+    places = [COLUMNS.index(column) for column in WALL_COLUMNS]
+    rows = [row for row in paper_rows("wall/paper") if row.kind == REFERENCE or row.variant in MAIN]
+    body = [[printed[place] for place in places] for printed in (markdown_cells(row, None) for row in rows)]
+    return table(WALL_COLUMNS, [ALIGN[place] for place in places], body)
 
 
 def headline() -> str:
@@ -72,8 +61,7 @@ def headline() -> str:
 def _beside(row: Row, rows: Sequence[Row]) -> list[str]:
     """Other trainings of the agent, the best published figure of the same method, the floor."""
     group = next((group for group in trainings(rows) if row in group), [row])
-    family = row.agent.rsplit("_", 1)[0].replace("eb_jepa_two", "eb_jepa")
-    published = [other for other in rows if other.kind == REFERENCE and _family(other.agent) == family]
+    published = [other for other in rows if other.kind == REFERENCE and row.agent.startswith(_family(other.agent))]
     floor = next(other for other in rows if other.agent == "straight_line")
     return [
         ", ".join(f"{other.success:.1f}" for other in group) if len(group) > 1 else "one",
@@ -83,7 +71,8 @@ def _beside(row: Row, rows: Sequence[Row]) -> list[str]:
 
 
 def _family(published: str) -> str:
-    return published.lower().replace("-", "_")
+    """How the names of our agents of a published method begin."""
+    return published.lower().replace("-", "_") + "_"
 
 
 TABLES = {"wall": wall, "headline": headline}

@@ -39,6 +39,14 @@ def cells(row: Row, rank: int | None) -> list[str]:
     ]
 
 
+def markdown_cells(row: Row, rank: int | None) -> list[str]:
+    """:func:`cells` with published agents in italics."""
+    printed = cells(row, rank)
+    if row.kind == REFERENCE:
+        printed[1] = f"*{row.agent}*"
+    return printed
+
+
 def page(env_id: str, by_protocol: dict[str, list[Row]], root: Path) -> str:
     """The Markdown text.
 
@@ -151,12 +159,7 @@ def _summary(env_id: str, protocol: str) -> list[str]:
 
 
 def _table(rows: Sequence[Row], root: Path) -> str:
-    body = []
-    for row, rank in zip(rows, ranks(rows), strict=True):
-        printed = cells(row, rank)
-        if row.kind == REFERENCE:
-            printed[1] = f"*{row.agent}*"
-        body.append([*printed, links(row, root)])
+    body = [[*markdown_cells(row, rank), links(row, root)] for row, rank in zip(rows, ranks(rows), strict=True)]
     return table((*COLUMNS, "runs"), ALIGN, body)
 
 
