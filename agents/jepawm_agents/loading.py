@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -23,7 +24,7 @@ from jepawm_agents.preprocessing import Preprocessing
 from jepawm_agents.simulator_agent import TrueSimulatorAgent
 from jepawm_agents.suggest import unknown
 from jepawm_agents.world_models.jepa import JEPAWorldModel
-from jepawm_agents.world_models.weights import load_world_model, sha256
+from jepawm_agents.world_models.weights import load_world_model, sha256, world_model_notes
 from jepawm_bench.agent import Agent, AgentRequest
 from jepawm_bench.registry import load_registry, make_agent
 from jepawm_bench.run_spec import resolve
@@ -109,6 +110,7 @@ def _trained_here(request: AgentRequest, settings: dict[str, Any]) -> Callable[[
 
     def load() -> tuple[JEPAWorldModel, Any]:
         model = load_world_model(path, encoder_weights)
+        _say_if_foreign(path, request.env_id)
         return model, {
             "weights": path.name,
             "weights_sha256": sha256(path),
@@ -119,6 +121,14 @@ def _trained_here(request: AgentRequest, settings: dict[str, Any]) -> Callable[[
         }
 
     return load
+
+
+def _say_if_foreign(path: Path, env_id: str) -> None:
+    """Say so if weights meet an environment that they were not trained on: it may be meant, and is never seen later."""
+    data = world_model_notes(path).get("recipe", {}).get("data", {})
+    seen = [env for env in (data.get("env"), *data.get("further_envs", ())) if env]
+    if seen and env_id not in seen:
+        print(f"{path.name} was trained on {' and '.join(seen)}; {env_id} is new to it.", file=sys.stderr)
 
 
 def _leave_out_published(request: AgentRequest, settings: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import fnmatch
 import importlib
 from importlib.resources import files
@@ -108,6 +109,15 @@ def test_shipped_weights_load_and_are_small(name, variant):
     assert len(path.read_bytes()) <= MEGABYTES_SHIPPED * 1e6
     agent = world_model_agent(request(CARDS[name], variant))
     assert set(agent.provenance) >= {"weights", "weights_sha256", "parameters", "precision", "torch"}
+
+
+@pytest.mark.parametrize(
+    ("env_id", "said"), [("JepaWM/MetaworldReachWall-v0", ""), ("JepaWM/MetaworldPush-v0", "is new to it")]
+)
+def test_weights_say_when_an_environment_is_new_to_them(capsys, env_id, said):
+    world_model_agent(dataclasses.replace(request(CARDS["jepa_wm_metaworld"]), env_id=env_id))
+    err = capsys.readouterr().err
+    assert (said in err and "JepaWM/MetaworldReach-v0 and JepaWM/MetaworldReachWall-v0" in err) if said else not err
 
 
 @every_trained
