@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import tomllib
 from collections.abc import Mapping
 from importlib.resources import files
@@ -23,6 +24,7 @@ from jepawm_agents.training.end_to_end import EndToEndTraining
 from jepawm_agents.training.loop import LoopSettings, run_loop
 from jepawm_agents.training.model_config import model_config
 from jepawm_agents.training.recipes import load_recipe
+from jepawm_agents.training.refine import encoded
 from jepawm_agents.training.run import main
 from jepawm_agents.training.schedules import learning_rate
 from jepawm_agents.training.two_rooms import HELD_OUT, TwoRoomsWindows
@@ -38,7 +40,7 @@ from jepawm_envs.tworooms.trajectories import generate
 
 COMPACT, FULL = "compact/two_rooms", "full/two_rooms_eb_jepa"
 ROOMS = "JepaWM/TwoRooms-v0"
-PLANNER = {"num_samples": 24, "num_elites": 6, "iterations": 2, "horizon": 4}
+PLANNER = {"num_samples": 24, "num_elites": 6, "iterations": 2, "horizon": 4, "execution_horizon": 1}
 
 
 def tiny(**train: Any) -> dict[str, Any]:
@@ -46,6 +48,8 @@ def tiny(**train: Any) -> dict[str, Any]:
     return {
         "data": {"image_size": 33},
         "encoder": {"model": {"image_size": 33, "channels": [4, 4, 8], "latent_dim": 16}},
+        "model": {"frameskip": 5, "predictor": {"substeps": 5}},
+        "refine": {"steps": 0},
         "train": {
             "steps": 120,
             "batch_size": 24,
@@ -54,6 +58,8 @@ def tiny(**train: Any) -> dict[str, Any]:
             "inverse_dynamics_width": 16,
             "probe_width": 16,
             "learning_rate": 5e-3,
+            "regulariser": {"similarity": 1.0},
+            "precision": "float32",
             "log_every": 1,
             "validate_every": 30,
             "checkpoint_every": 10,
@@ -141,12 +147,11 @@ def test_the_learning_rate_rises_for_312_steps_and_ends_at_a_hundredth():
 
 def test_the_full_variant_plans_as_published():
     card = tomllib.loads((files("jepawm_agents.cards") / "eb_jepa_two_rooms.toml").read_text())
-    for variant, steps in (("compact", 18), ("full", 90)):
+    for variant, executed, bounds in (("compact", 5, 1.7), ("full", 1, {"0": 2.45, "1": 2.45})):
         table = dict(card["variants"][variant]["planner"])
         planner: Any = make_planner(table.pop("name"), **table)
         frameskip = load_recipe(card["variants"][variant]["recipe"])["model"]["frameskip"]
-        assert (planner.horizon, planner.horizon * frameskip, planner.execution_horizon) == (steps, 90, 1)
-        assert set(map(int, planner.bounds)) == set(range(2 * frameskip))
+        assert (frameskip, planner.horizon, planner.execution_horizon, planner.bounds) == (1, 90, executed, bounds)
         assert card["variants"][variant]["objective"] == {"name": "L2", "reduce": "sum", "alpha": 0.0}
     assert (planner.num_samples, planner.iterations, planner.num_elites, planner.init_std) == (200, 20, 20, 2.0)
 
@@ -327,7 +332,10 @@ def test_bf16_is_the_encoders_and_changes_little():
         ({"data": {"layout": [5, 30]}}, r"data.layout=\[5, 30\] is not possible"),
         ({"data": {"episodes": -1}}, "data.episodes must be at least 0"),
         ({"data": {"image_size": 64}}, "data.image_size=64 and encoder.model.image_size=65 must be equal"),
-        ({"data": {"steps": 44}}, "needs walks of 45 steps; these have 44"),
+        (
+            {"data": {"steps": 44}, "model": {"frameskip": 5}, "refine": {"rollout_steps": 8}},
+            "walks of 45 steps; these have 44",
+        ),
         ({"train": {"rollout_steps": 9}}, "train.rollout_steps=9 needs more frames than train.frames=9"),
         ({"train": {"steps": 0}}, "steps=0 is not possible"),
         ({"train": {"batch_size": 0}}, "train.batch_size=0 is not possible"),
@@ -335,7 +343,7 @@ def test_bf16_is_the_encoders_and_changes_little():
         ({"train": {"device": "gpu"}}, "Unknown train.device 'gpu'"),
         ({"encoder": {"model": {"stride": 0}}}, "stride=0 on 65 pixels is not possible"),
         ({"encoder": {"model": {"family": "impalla"}}}, "The encoder family of EB-JEPA is 'impala', not 'impalla'"),
-        ({"data": {"path": "nowhere.h5"}}, "There is no data set at nowhere.h5"),
+        ({"data": {"path": "nowhere.h5"}, "refine": {"steps": 0}}, "There is no data set at nowhere.h5"),
     ],
 )
 def test_impossible_settings_are_refused(tmp_path, changes, message):
@@ -353,6 +361,82 @@ def test_a_store_of_another_environment_is_refused(tmp_path):
 def test_strided_encoders_fit_their_pictures(stride, blocks, image_size):
     encoder = ImpalaEncoder(image_size=image_size, channels=(4, 8), latent_dim=6, blocks=blocks, stride=stride)
     assert encoder(torch.zeros(2, image_size, image_size, 2, dtype=torch.uint8)).shape == (2, 1, 6)
+
+
+# The second stage ----------------------------------------------------------------------------------------
+
+REFINED = {
+    "steps": 60,
+    "episodes": 40,
+    "rollout_steps": 8,
+    "batch_size": 32,
+    "learning_rate": 5e-3,
+    "validate_every": 20,
+}
+
+
+@pytest.fixture(scope="module")
+def refined(finished, tmp_path_factory) -> Path:
+    """The tiny training continued by the second stage, in a copy of its folder with the recipe that has both."""
+    return refine(finished[0], tmp_path_factory.mktemp("refined") / "out")
+
+
+def refine(first_stage: Path, out: Path, progress=quiet, **changes: Any) -> Path:
+    shutil.copytree(first_stage, out, ignore=shutil.ignore_patterns("model.safetensors"))
+    settings = {**tiny(), "refine": {**REFINED, **changes}}
+    (out / "recipe.json").write_text(json.dumps(load_recipe(COMPACT, settings)))
+    main(COMPACT, settings=settings, out=out, resume=True, progress=progress)
+    return out
+
+
+def test_the_second_stage_changes_the_predictor_alone_and_long_rollouts_gain(finished, refined):
+    before, after = (load_file(out / "model.safetensors") for out in (finished[0], refined))
+    changed = {key.partition(".")[0] for key in before if not torch.equal(before[key], after[key])}
+    assert before.keys() == after.keys() and changed == {"predictor"}
+    rows = [row for row in curve(refined / "refine.csv") if "val_8" in row]
+    assert rows[-1]["val_8"] < rows[0]["val_8"] and rows[-1]["val_18"] < rows[0]["val_18"]
+    assert rows[-1]["val_8"] < 0.8 * rows[-1]["val_shuffled_8"]
+
+
+def test_latents_of_whole_walks_are_those_of_their_pictures(weights):
+    plan = load_recipe(COMPACT, tiny())
+    encoder = load_world_model(Path(weights)).encoder
+    made = windows(steps=23, image_size=33)
+    walks = made.whole_walks(7, 70, 0.5)
+    found = encoded(encoder, walks, made)
+    pixels = torch.from_numpy(draw_two_channels(walks.states[65, 10:11], plan["data"]["image_size"]))
+    assert found.latents.shape == (70, 5, 16) and found.actions.shape == (70, 4, 10)
+    torch.testing.assert_close(found.latents[65, 2], encoder(pixels)[0, 0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(found.actions[65].reshape(20, 2), walks.actions[65, :20])
+
+
+def test_the_second_stage_killed_and_resumed_equals_an_undisturbed_one(tmp_path, finished, refined):
+    def kill(stage, done, total, figures):
+        if stage == "refine" and done == 30:
+            raise Killed
+
+    with pytest.raises(Killed):
+        refine(finished[0], tmp_path / "out", kill, checkpoint_every=10)
+    settings = {**tiny(), "refine": {**REFINED, "checkpoint_every": 10}}
+    main(COMPACT, settings=settings, out=tmp_path / "out", resume=True, progress=quiet)
+    assert curve(tmp_path / "out/refine.csv") == curve(refined / "refine.csv")
+    one, other = (load_file(out / "model.safetensors") for out in (tmp_path / "out", refined))
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"refine": {"wander": 1.5}}, "refine.wander=1.5 is not possible"),
+        ({"refine": {"rollout_steps": 91, "steps": 5}}, "walks of data.steps=90 have 90 model steps"),
+        ({"refine": {"episodes": 0}}, "refine.episodes=0 is not possible"),
+        ({"refine": {"learning": 1}}, "learning"),
+        ({"data": {"path": "walks.h5"}}, "refine.steps needs walks made anew"),
+    ],
+)
+def test_an_impossible_second_stage_is_refused(tmp_path, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        train(tmp_path, changes)
 
 
 # The agent -----------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from numpy.testing import assert_array_equal
 
 from jepawm_envs.tworooms.drawing import draw_two_channels
 from jepawm_envs.tworooms.env import TwoRoomsEnv
+from jepawm_envs.tworooms.physics import room_of
 from jepawm_envs.tworooms.trajectories import generate
 
 LAWS = [{}, {"jitter": 0.5}, {"collisions": "stop"}]
@@ -45,6 +46,29 @@ def test_a_layout_can_be_the_same_for_all():
     walks = generate(0, range(20), layout=(32, 10))
     assert_array_equal(walks.states[..., 2:], np.broadcast_to([32, 10], (20, 91, 2)))
     assert len(np.unique(generate(0, range(20)).states[:, 0, 2:], axis=0)) > 15
+
+
+def test_wandering_walks_take_the_place_of_a_share_and_leave_the_others_alone():
+    published, mixed, all_wander = (generate(0, range(200), steps=30, wander=share) for share in (0.0, 0.5, 1.0))
+    assert_array_equal(published.actions, generate(0, range(200), steps=30).actions)
+    assert np.abs(published.actions).max() > 1.7 >= np.abs(all_wander.actions).max() > 1.69
+    lengths = np.hypot(*np.moveaxis(mixed.actions, -1, 0))
+    odd = ((lengths < 0.2 - 1e-6) | (lengths > 1.8 + 1e-6)).any(axis=1)  # steps that no published walk has
+    assert 0.3 < odd.mean() < 0.5
+    assert_array_equal(mixed.states[3], generate(0, [3], steps=30, wander=0.5).states[0])
+
+
+def test_wandering_walks_begin_legally_and_many_touch_the_wall():
+    walks = generate(1, range(400), steps=30, wander=1.0)
+    x, y, wall, door = np.moveaxis(walks.states[:, 0], -1, 0)
+    assert x.min() >= 4 and x.max() <= 60 and y.min() >= 4 and y.max() <= 60
+    in_wall = (np.abs(x - wall) < 1) & (np.abs(y - door) > room_of(walks.states[0, 0]).door_half_height)
+    assert not in_wall.any()
+    published = generate(1, range(400), steps=30)
+    touching = [
+        (np.abs(np.abs(walk.states[..., 0] - walk.states[..., 2]) - 1) < 0.5).mean() for walk in (walks, published)
+    ]
+    assert touching[0] > 1.4 * touching[1]
 
 
 @pytest.mark.parametrize("size", [65, 33])

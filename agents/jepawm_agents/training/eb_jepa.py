@@ -17,6 +17,7 @@ from jepawm_agents.training.loggers import check_logs, make_logs
 from jepawm_agents.training.loop import LoopSettings, Progress, run_loop
 from jepawm_agents.training.model_config import model_config
 from jepawm_agents.training.planning_evaluation import PlanningEvaluation, planning_task
+from jepawm_agents.training.refine import check_refinement, refinement, stage
 from jepawm_agents.training.two_rooms import Batch, TwoRoomsWindows, check_data
 from jepawm_agents.world_models.eb_jepa import GRUPredictor
 from jepawm_agents.world_models.encoders.impala import ImpalaEncoder
@@ -39,21 +40,33 @@ def train(plan: Mapping[str, Any], *, out: Path, resume: bool, progress: Progres
         model = build(model_config(plan, ACTION_DIM, PROPRIO_DIM))
         training = EndToEndTraining(*_parts(model), _ahead(windows, settings["steps"]), windows.held_out(), settings)
     training.to(choose_device(settings["device"]))
+    common: dict[str, Any] = {"out": out, "resume": resume, "progress": progress}
+    common["evaluate_every"] = plan["evaluate"]["every"]
     figures = run_loop(
         "eb_jepa",
         training,
         LoopSettings.of(settings),
         training.loss_of_step,
         training.validate,
-        out=out,
-        identity=plan,
-        resume=resume,
-        progress=progress,
+        identity={key: value for key, value in plan.items() if key != "refine"},
         evaluate=PlanningEvaluation(model, plan, frozen_encoder=False),
-        evaluate_every=plan["evaluate"]["every"],
         logs=make_logs(plan["log"], "eb_jepa", out, plan),
         clipped=training.clipped,
+        **common,
     )
+    if plan["refine"]["steps"]:
+        refined = refinement(training.encoder.requires_grad_(False), training.predictor, windows, stage(plan))
+        figures |= run_loop(
+            "refine",
+            refined,
+            LoopSettings.of(stage(plan)),
+            refined.loss_of_step,
+            refined.validate,
+            identity=plan,
+            evaluate=PlanningEvaluation(model, plan),
+            logs=make_logs(plan["log"], "refine", out, plan),
+            **common,
+        )
     path = out / "model.safetensors"
     if Ranks.current().first:
         notes = {"recipe": plan, "data_sha256": windows.sha256, "validation": figures}
@@ -93,6 +106,7 @@ def check(plan: Mapping[str, Any]) -> None:
             f"train.rollout_steps={settings['rollout_steps']} needs more frames than train.frames={settings['frames']}."
         )
     LoopSettings.of(settings)
+    check_refinement(plan)
     choose_device(settings["device"])
     check_logs(plan["log"])
     if plan["evaluate"]["every"] > 0:

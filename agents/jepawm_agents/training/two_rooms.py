@@ -90,10 +90,14 @@ class TwoRoomsWindows:
         which = np.arange(HELD_OUT_WINDOWS) % len(self._held_out.actions)
         return self._cut(self._held_out, which, random)
 
-    def _generate(self, numbers: range) -> Trajectories:
+    def whole_walks(self, first: int, count: int, wander: float) -> Trajectories:
+        """Walks with the numbers from ``first`` on, a share of them wandering, made anew."""
+        return self._generate(range(first, first + count), wander)
+
+    def _generate(self, numbers: range, wander: float = 0.0) -> Trajectories:
         data = self.data
         layout = tuple(data["layout"]) if data["layout"] else None
-        law = {"collisions": data["collisions"], "jitter": data["jitter"]}
+        law = {"collisions": data["collisions"], "jitter": data["jitter"], "wander": wander}
         return generate(data["seed"], numbers, steps=data["steps"], layout=layout, **law)
 
     def _cut(self, walks: Trajectories, which: np.ndarray, random: np.random.Generator) -> Batch:

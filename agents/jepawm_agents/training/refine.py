@@ -1,0 +1,141 @@
+"""EB-JEPA's second stage: its predictor alone, on latents that the finished encoder gives once.
+
+The encoder does 95 % of the work of a step of the first stage, so the predictor sees few windows there, and short
+ones. With latents at hand the same minutes hold some ten times as many steps, of rollouts long enough to learn what
+planning asks: that errors do not grow, and where walls stop the dot. Not a part of the published training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from jepawm_agents.errors import ConfigError
+from jepawm_agents.training.data import step_generator
+from jepawm_agents.training.encoder import device_of, encode_all
+from jepawm_agents.training.loop import LoopSettings
+from jepawm_agents.training.two_rooms import HELD_OUT, HELD_OUT_WINDOWS, TwoRoomsWindows
+from jepawm_agents.world_models.eb_jepa import GRUPredictor
+from jepawm_agents.world_models.encoders.impala import ImpalaEncoder
+from jepawm_envs.tworooms.drawing import draw_two_channels
+from jepawm_envs.tworooms.trajectories import Trajectories
+
+PORTION = 64
+"""Walks whose pictures are in memory at once."""
+WALKS = 2**30
+"""Number of the first walk that is used whole: others than those of the first stage."""
+HELD_OUT_WALKS = 128
+
+
+class LatentWalks(NamedTuple):
+    """N walks of T model steps, their pictures encoded."""
+
+    latents: Tensor
+    """(N, T + 1, D)."""
+    actions: Tensor
+    """(N, T, A), pixels."""
+
+
+class Refinement(nn.Module):
+    """A predictor and its error over K imagined steps from anywhere in a walk.
+
+    Args:
+        predictor: attached to the encoder that made the latents.
+        walks: to train on, on the device of the predictor.
+        held_out: others.
+        settings: see :func:`stage`.
+    """
+
+    def __init__(self, predictor: GRUPredictor, walks: LatentWalks, held_out: LatentWalks, settings: Mapping[str, Any]):
+        super().__init__()
+        self.predictor, self.walks, self.held_out, self.settings = predictor, walks, held_out, settings
+
+    def loss_of_step(self, step: int) -> Tensor:
+        """Mean squared error of the latents imagined from single frames, over all K steps."""
+        span, random = self.settings["rollout_steps"], step_generator(self.settings["seed"], "refine", step)
+        count, length = self.walks.actions.shape[:2]
+        rows = torch.from_numpy(random.integers(count, size=self.settings["batch_size"]))[:, None]
+        first = torch.from_numpy(random.integers(length - span + 1, size=self.settings["batch_size"]))[:, None]
+        times = first + torch.arange(span + 1)
+        latents, actions = self.walks.latents[rows, times], self.walks.actions[rows, times[:, :-1]]
+        return F.mse_loss(self._imagine(latents, actions)[:, 1:], latents[:, 1:])
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Errors after one step, K, and the whole of held-out walks, beside copying and others' actions."""
+        self.eval()
+        latents, actions = self.held_out
+        imagined, shuffled = self._imagine(latents, actions), self._imagine(latents, actions.roll(1, dims=0))
+        figures = {"val_1": F.mse_loss(imagined[:, 1], latents[:, 1])}
+        for steps in sorted({self.settings["rollout_steps"], actions.shape[1]}):
+            target = latents[:, steps]
+            figures[f"val_{steps}"] = F.mse_loss(imagined[:, steps], target)
+            figures[f"val_shuffled_{steps}"] = F.mse_loss(shuffled[:, steps], target)
+            figures[f"val_copy_{steps}"] = F.mse_loss(latents[:, 0], target)
+        self.train()
+        return {name: float(value) for name, value in figures.items()}
+
+    def _imagine(self, latents: Tensor, actions: Tensor) -> Tensor:
+        """(B, T + 1, D) from the first of latents (B, T + 1, D) and actions (B, T, A)."""
+        return self.predictor.rollout(latents[:, :1], None, actions[:, None], window=1)[0][:, 0, :, 0]
+
+
+def refinement(
+    encoder: ImpalaEncoder, predictor: GRUPredictor, windows: TwoRoomsWindows, settings: Mapping[str, Any]
+) -> Refinement:
+    """The stage of table ``refine``; walks are made, drawn and encoded here."""
+    train, held_out = (
+        encoded(encoder, windows.whole_walks(first, count, settings["wander"]), windows)
+        for first, count in ((WALKS, settings["episodes"]), (HELD_OUT + HELD_OUT_WINDOWS, HELD_OUT_WALKS))
+    )
+    return Refinement(predictor, train, held_out, settings)
+
+
+@torch.no_grad()
+def encoded(encoder: ImpalaEncoder, walks: Trajectories, windows: TwoRoomsWindows) -> LatentWalks:
+    """Latents of whole walks, on the encoder's device; their pictures are drawn a few at a time."""
+    was_training, device, skip = encoder.training, device_of(encoder), windows.frameskip
+    steps = walks.actions.shape[1] // skip
+    encoder.eval()
+    latents = []
+    for states in np.array_split(walks.states[:, : steps * skip + 1 : skip], max(1, len(walks.states) // PORTION)):
+        pixels = torch.from_numpy(draw_two_channels(states, windows.data["image_size"]))
+        latents.append(encode_all(encoder, pixels.flatten(0, 1))[:, 0].float().unflatten(0, states.shape[:2]))
+    encoder.train(was_training)
+    actions = torch.from_numpy(walks.actions[:, : steps * skip].reshape(len(walks.actions), steps, -1))
+    return LatentWalks(torch.cat(latents).to(device), actions.to(device))
+
+
+def check_refinement(plan: Mapping[str, Any]) -> None:
+    """Refuse a table ``refine`` that asks for something impossible; no steps mean no such stage.
+
+    Raises:
+        ConfigError: naming it.
+    """
+    settings = plan["refine"]
+    if settings["steps"] == 0:
+        return
+    LoopSettings.of(stage(plan))
+    for name in ("episodes", "batch_size", "rollout_steps"):
+        if settings[name] < 1:
+            raise ConfigError(f"refine.{name}={settings[name]} is not possible; it must be at least 1.")
+    if not 0 <= settings["wander"] <= 1:
+        raise ConfigError(f"refine.wander={settings['wander']} is not possible; it is a share of the walks, 0 to 1.")
+    longest = plan["data"]["steps"] // plan["model"]["frameskip"]
+    if settings["rollout_steps"] > longest:
+        raise ConfigError(
+            f"refine.rollout_steps={settings['rollout_steps']} is not possible: walks of data.steps="
+            f"{plan['data']['steps']} have {longest} model steps."
+        )
+    if plan["data"]["path"]:
+        raise ConfigError("refine.steps needs walks made anew; leave data.path empty, or set refine.steps=0.")
+
+
+def stage(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Table ``refine`` of a recipe; what it leaves open is as in table ``train``."""
+    return {**plan["train"], **plan["refine"]}
