@@ -45,7 +45,9 @@ FAMILIES = {
     "action_token": ACTION_TOKEN,
     "feature_rope": FEATURE_ROPE,
     "gru": {"family": "gru"},
+    "gated": {"family": "gated", "width": 12},
 }
+ONE_TOKEN = ("gru", "gated")
 COMPACT: dict[str, Any] = {"family": "compact", "image_size": 16, "channels": [4, 8, 8], "mixing": 1, "latent_dim": 6}
 IMPALA: dict[str, Any] = {"family": "impala", "image_size": 16, "channels": [4, 8, 8], "latent_dim": 6}
 
@@ -64,11 +66,11 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def config() -> Callable[..., dict[str, Any]]:
-    """``config(family)``: the description of a tiny world model, 16-pixel images and a 2x2 grid, for gru one token."""
+    """``config(family)``: the description of a tiny world model, 16-pixel images and a 2x2 grid, or one token."""
 
     def describe(family: str = "adaln", **changes: Any) -> dict[str, Any]:
         return {
-            "encoder": IMPALA if family == "gru" else COMPACT,
+            "encoder": IMPALA if family in ONE_TOKEN else COMPACT,
             "predictor": {**FAMILIES[family], **changes},
             "action_dim": 2,
             "proprio_dim": 2,

@@ -49,7 +49,7 @@ def tiny(**train: Any) -> dict[str, Any]:
         "data": {"image_size": 33},
         "encoder": {"model": {"image_size": 33, "channels": [4, 4, 8], "latent_dim": 16}},
         "model": {"frameskip": 5, "predictor": {"substeps": 5}},
-        "refine": {"steps": 0},
+        "refine": {"steps": 0, "predictor": {"family": "gated", "width": 24}},
         "train": {
             "steps": 120,
             "batch_size": 24,
@@ -377,13 +377,13 @@ REFINED = {
 
 @pytest.fixture(scope="module")
 def refined(finished, tmp_path_factory) -> Path:
-    """The tiny training continued by the second stage, in a copy of its folder with the recipe that has both."""
+    """The tiny training continued by the second stage, in a copy of its folder with a recipe that has both."""
     return refine(finished[0], tmp_path_factory.mktemp("refined") / "out")
 
 
 def refine(first_stage: Path, out: Path, progress=quiet, **changes: Any) -> Path:
     shutil.copytree(first_stage, out, ignore=shutil.ignore_patterns("model.safetensors"))
-    settings = {**tiny(), "refine": {**REFINED, **changes}}
+    settings = {**tiny(), "refine": {**REFINED, "predictor": tiny()["refine"]["predictor"], **changes}}
     (out / "recipe.json").write_text(json.dumps(load_recipe(COMPACT, settings)))
     main(COMPACT, settings=settings, out=out, resume=True, progress=progress)
     return out
@@ -391,22 +391,31 @@ def refine(first_stage: Path, out: Path, progress=quiet, **changes: Any) -> Path
 
 def test_the_second_stage_changes_the_predictor_alone_and_long_rollouts_gain(finished, refined):
     before, after = (load_file(out / "model.safetensors") for out in (finished[0], refined))
-    changed = {key.partition(".")[0] for key in before if not torch.equal(before[key], after[key])}
-    assert before.keys() == after.keys() and changed == {"predictor"}
+    encoder = {key for key in before if not key.startswith("predictor.")}
+    assert encoder == {key for key in after if not key.startswith("predictor.")}
+    assert all(torch.equal(before[key], after[key]) for key in encoder)
+    assert sum(value.numel() for key, value in after.items() if key not in encoder) == (26 + 1) * 48 + (24 + 1) * 16
     rows = [row for row in curve(refined / "refine.csv") if "val_8" in row]
     assert rows[-1]["val_8"] < rows[0]["val_8"] and rows[-1]["val_18"] < rows[0]["val_18"]
     assert rows[-1]["val_8"] < 0.8 * rows[-1]["val_shuffled_8"]
 
 
+def test_the_predictor_of_the_first_stage_may_go_on(finished, tmp_path):
+    out = refine(finished[0], tmp_path / "out", predictor={"family": "same"})
+    before, after = (load_file(folder / "model.safetensors") for folder in (finished[0], out))
+    changed = {key.partition(".")[0] for key in before if not torch.equal(before[key], after[key])}
+    assert before.keys() == after.keys() and changed == {"predictor"}
+
+
 def test_latents_of_whole_walks_are_those_of_their_pictures(weights):
     plan = load_recipe(COMPACT, tiny())
-    encoder = load_world_model(Path(weights)).encoder
+    model = load_world_model(Path(weights))
     made = windows(steps=23, image_size=33)
     walks = made.whole_walks(7, 70, 0.5)
-    found = encoded(encoder, walks, made)
+    found = encoded(model, walks, made)
     pixels = torch.from_numpy(draw_two_channels(walks.states[65, 10:11], plan["data"]["image_size"]))
     assert found.latents.shape == (70, 5, 16) and found.actions.shape == (70, 4, 10)
-    torch.testing.assert_close(found.latents[65, 2], encoder(pixels)[0, 0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.latents[65, 2], model.encoder(pixels)[0, 0], rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(found.actions[65].reshape(20, 2), walks.actions[65, :20])
 
 
@@ -417,7 +426,8 @@ def test_the_second_stage_killed_and_resumed_equals_an_undisturbed_one(tmp_path,
 
     with pytest.raises(Killed):
         refine(finished[0], tmp_path / "out", kill, checkpoint_every=10)
-    settings = {**tiny(), "refine": {**REFINED, "checkpoint_every": 10}}
+    settings = json.loads((tmp_path / "out/recipe.json").read_text())
+    settings = {**tiny(), "refine": settings["refine"]}
     main(COMPACT, settings=settings, out=tmp_path / "out", resume=True, progress=quiet)
     assert curve(tmp_path / "out/refine.csv") == curve(refined / "refine.csv")
     one, other = (load_file(out / "model.safetensors") for out in (tmp_path / "out", refined))
@@ -431,6 +441,7 @@ def test_the_second_stage_killed_and_resumed_equals_an_undisturbed_one(tmp_path,
         ({"refine": {"rollout_steps": 91, "steps": 5}}, "walks of data.steps=90 have 90 model steps"),
         ({"refine": {"episodes": 0}}, "refine.episodes=0 is not possible"),
         ({"refine": {"learning": 1}}, "learning"),
+        ({"refine": {"predictor": {"family": "gatd"}}}, "Unknown predictor family 'gatd'"),
         ({"data": {"path": "walks.h5"}}, "refine.steps needs walks made anew"),
     ],
 )

@@ -60,7 +60,7 @@ def request(name: str, **inference: Any) -> AgentRequest:
     return AgentRequest(card, card.default_variant, settings, card.default_env or "", "paper", "cpu", None)
 
 
-@pytest.mark.parametrize("family", ["adaln", "dino_wm", "action_token", "feature_rope", "gru"])
+@pytest.mark.parametrize("family", ["adaln", "dino_wm", "action_token", "feature_rope", "gru", "gated"])
 def test_the_defaults_are_the_plain_rollout_to_the_bit(tiny_model, family):
     model = tiny_model(family)
     latent = model.encode(observe()["pixels"], observe()["proprio"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,9 @@ SIZES: dict[str, dict[str, Any]] = {
     "action_token": {**BLOCKS, "width": 24},
     "feature_rope": {**BLOCKS, "width": 20, "action_width": 4},
     "gru": {},
+    "gated": {"width": 12},
 }
+ONE_TOKEN = ("gru", "gated")
 FELT: dict[str, dict[str, Any]] = {
     "adaln": {"proprio_width": 4},
     "dino_wm": {"proprio_width": 4},
@@ -54,7 +57,7 @@ def predictor(family: str, *, felt: bool | None = None, **changes: Any) -> Predi
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         sizes = {**SIZES[family], **(FELT[family] if felt else {}), **changes}
-        grid = {"grid_size": 1 if family == "gru" else 2}
+        grid = {"grid_size": 1 if family in ONE_TOKEN else 2}
         found = PREDICTORS[family](**grid, latent_dim=D, action_dim=A, proprio_dim=Q, **sizes)
     random = torch.Generator().manual_seed(1)
     for parameter in found.requires_grad_(False).parameters():
@@ -66,7 +69,7 @@ def predictor(family: str, *, felt: bool | None = None, **changes: Any) -> Predi
 def inputs(family: str, frames: int = T, *, felt: bool | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
     felt = family in FELT if felt is None else felt
     random = torch.Generator().manual_seed(2)
-    visual = torch.randn(B, T, 1 if family == "gru" else P, D, generator=random)
+    visual = torch.randn(B, T, 1 if family in ONE_TOKEN else P, D, generator=random)
     action, proprio = torch.randn(B, T, A, generator=random), torch.randn(B, T, Q, generator=random)
     return visual[:, :frames], action[:, :frames], proprio[:, :frames] if felt else None
 
@@ -291,3 +294,31 @@ def test_blocks_of_adaln_zero_start_as_the_identity():
     visual, action, _ = inputs("adaln", felt=False)
     expected = model.predictor_proj(model.predictor_norm(model.predictor_embed(visual)))
     assert_close(model.predict(visual, action, None).visual, expected)
+
+
+# The gated predictor ---------------------------------------------------------------------------------------
+
+
+def test_a_fresh_gated_predictor_keeps_the_latent_for_ever():
+    model = PREDICTORS["gated"](latent_dim=D, action_dim=A)
+    latent = model.normalise(torch.randn(B, 1, D, generator=torch.Generator().manual_seed(0)))
+    imagined, _ = model.rollout(latent, None, torch.randn(B, 2, 90, A), window=1)
+    torch.testing.assert_close(imagined, latent[:, None, None].expand_as(imagined), rtol=0.0, atol=1e-3)
+
+
+def test_the_gated_change_is_as_computed_by_hand():
+    model = PREDICTORS["gated"](latent_dim=2, action_dim=1, width=1)
+    with torch.no_grad():
+        model.gate.weight.copy_(torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 2.0]]))  # opened by z_0, value 2 a
+        model.gate.bias.zero_()
+        model.change.weight.copy_(torch.tensor([[0.0], [1.0]]))
+    z, a = 1.0, 0.5
+    moved = np.array([z, -z + z / (1 + np.exp(-z)) * 2 * a])
+    expected = (moved - moved.mean()) / np.sqrt(moved.var() + 1e-5)
+    found = model.predict(torch.tensor([[[[z, -z]]]]), torch.tensor([[[a]]])).visual
+    np.testing.assert_allclose(found[0, 0, 0].detach().numpy(), expected, rtol=1e-5)
+
+
+def test_a_gated_predictor_of_a_grid_is_refused():
+    with pytest.raises(ValueError, match="works on one token, but the encoder gives a grid of 2²"):
+        PREDICTORS["gated"](grid_size=2, latent_dim=D, action_dim=A)

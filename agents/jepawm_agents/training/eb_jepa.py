@@ -17,7 +17,7 @@ from jepawm_agents.training.loggers import check_logs, make_logs
 from jepawm_agents.training.loop import LoopSettings, Progress, run_loop
 from jepawm_agents.training.model_config import model_config
 from jepawm_agents.training.planning_evaluation import PlanningEvaluation, planning_task
-from jepawm_agents.training.refine import check_refinement, refinement, stage
+from jepawm_agents.training.refine import check_refinement, refined_model, refinement, stage
 from jepawm_agents.training.two_rooms import Batch, TwoRoomsWindows, check_data
 from jepawm_agents.world_models.eb_jepa import GRUPredictor
 from jepawm_agents.world_models.encoders.impala import ImpalaEncoder
@@ -55,7 +55,9 @@ def train(plan: Mapping[str, Any], *, out: Path, resume: bool, progress: Progres
         **common,
     )
     if plan["refine"]["steps"]:
-        refined = refinement(training.encoder.requires_grad_(False), training.predictor, windows, stage(plan))
+        with torch.random.fork_rng(devices=[]):
+            model = refined_model(model, plan)
+        refined = refinement(model, windows, stage(plan)).to(choose_device(settings["device"]))
         figures |= run_loop(
             "refine",
             refined,

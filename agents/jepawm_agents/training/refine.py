@@ -1,8 +1,9 @@
-"""EB-JEPA's second stage: its predictor alone, on latents that the finished encoder gives once.
+"""EB-JEPA's second stage: a predictor alone, on latents that the finished encoder gives once.
 
 The encoder does 95 % of the work of a step of the first stage, so the predictor sees few windows there, and short
 ones. With latents at hand the same minutes hold some ten times as many steps, of rollouts long enough to learn what
-planning asks: that errors do not grow, and where walls stop the dot. Not a part of the published training.
+planning asks: that errors do not grow, and where walls stop the dot. The predictor is that of the first stage, or
+another one that begins anew. Not a part of the published training.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from jepawm_agents.errors import ConfigError
 from jepawm_agents.training.data import step_generator
 from jepawm_agents.training.encoder import device_of, encode_all
 from jepawm_agents.training.loop import LoopSettings
+from jepawm_agents.training.model_config import model_config
 from jepawm_agents.training.two_rooms import HELD_OUT, HELD_OUT_WINDOWS, TwoRoomsWindows
-from jepawm_agents.world_models.eb_jepa import GRUPredictor
-from jepawm_agents.world_models.encoders.impala import ImpalaEncoder
+from jepawm_agents.world_models.base import Predictor
+from jepawm_agents.world_models.jepa import JEPAWorldModel
+from jepawm_agents.world_models.weights import build
 from jepawm_envs.tworooms.drawing import draw_two_channels
 from jepawm_envs.tworooms.trajectories import Trajectories
 
@@ -30,6 +33,8 @@ PORTION = 64
 WALKS = 2**30
 """Number of the first walk that is used whole: others than those of the first stage."""
 HELD_OUT_WALKS = 128
+SAME = "same"
+"""The ``family`` that stands for the predictor of the first stage."""
 
 
 class LatentWalks(NamedTuple):
@@ -51,7 +56,7 @@ class Refinement(nn.Module):
         settings: see :func:`stage`.
     """
 
-    def __init__(self, predictor: GRUPredictor, walks: LatentWalks, held_out: LatentWalks, settings: Mapping[str, Any]):
+    def __init__(self, predictor: Predictor, walks: LatentWalks, held_out: LatentWalks, settings: Mapping[str, Any]):
         super().__init__()
         self.predictor, self.walks, self.held_out, self.settings = predictor, walks, held_out, settings
 
@@ -85,20 +90,28 @@ class Refinement(nn.Module):
         return self.predictor.rollout(latents[:, :1], None, actions[:, None], window=1)[0][:, 0, :, 0]
 
 
-def refinement(
-    encoder: ImpalaEncoder, predictor: GRUPredictor, windows: TwoRoomsWindows, settings: Mapping[str, Any]
-) -> Refinement:
+def refined_model(model: JEPAWorldModel, plan: Mapping[str, Any]) -> JEPAWorldModel:
+    """The model whose predictor the stage trains: the same, or its encoder with another predictor, fresh."""
+    model.encoder.requires_grad_(False)
+    if plan["refine"]["predictor"]["family"] == SAME:
+        return model
+    torch.manual_seed(plan["train"]["seed"])
+    return build({**model.config, "predictor": plan["refine"]["predictor"]}, encoder=model.encoder)
+
+
+def refinement(model: JEPAWorldModel, windows: TwoRoomsWindows, settings: Mapping[str, Any]) -> Refinement:
     """The stage of table ``refine``; walks are made, drawn and encoded here."""
     train, held_out = (
-        encoded(encoder, windows.whole_walks(first, count, settings["wander"]), windows)
+        encoded(model, windows.whole_walks(first, count, settings["wander"]), windows)
         for first, count in ((WALKS, settings["episodes"]), (HELD_OUT + HELD_OUT_WINDOWS, HELD_OUT_WALKS))
     )
-    return Refinement(predictor, train, held_out, settings)
+    return Refinement(model.predictor, train, held_out, settings)
 
 
 @torch.no_grad()
-def encoded(encoder: ImpalaEncoder, walks: Trajectories, windows: TwoRoomsWindows) -> LatentWalks:
+def encoded(model: JEPAWorldModel, walks: Trajectories, windows: TwoRoomsWindows) -> LatentWalks:
     """Latents of whole walks, on the encoder's device; their pictures are drawn a few at a time."""
+    encoder: Any = model.encoder
     was_training, device, skip = encoder.training, device_of(encoder), windows.frameskip
     steps = walks.actions.shape[1] // skip
     encoder.eval()
@@ -108,7 +121,7 @@ def encoded(encoder: ImpalaEncoder, walks: Trajectories, windows: TwoRoomsWindow
         latents.append(encode_all(encoder, pixels.flatten(0, 1))[:, 0].float().unflatten(0, states.shape[:2]))
     encoder.train(was_training)
     actions = torch.from_numpy(walks.actions[:, : steps * skip].reshape(len(walks.actions), steps, -1))
-    return LatentWalks(torch.cat(latents).to(device), actions.to(device))
+    return LatentWalks(model.predictor.normalise(torch.cat(latents)).to(device), actions.to(device))
 
 
 def check_refinement(plan: Mapping[str, Any]) -> None:
@@ -132,6 +145,9 @@ def check_refinement(plan: Mapping[str, Any]) -> None:
             f"refine.rollout_steps={settings['rollout_steps']} is not possible: walks of data.steps="
             f"{plan['data']['steps']} have {longest} model steps."
         )
+    predictor = settings["predictor"]
+    if predictor["family"] != SAME:
+        build({**model_config(plan, action_dim=2, proprio_dim=2), "predictor": predictor})
     if plan["data"]["path"]:
         raise ConfigError("refine.steps needs walks made anew; leave data.path empty, or set refine.steps=0.")
 

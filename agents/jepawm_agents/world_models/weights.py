@@ -21,6 +21,7 @@ from jepawm_agents.world_models.eb_jepa import GRUPredictor
 from jepawm_agents.world_models.encoders.base import Encoder
 from jepawm_agents.world_models.encoders.registry import ENCODERS
 from jepawm_agents.world_models.feature_rope import FeatureRopePredictor
+from jepawm_agents.world_models.gated import GatedPredictor
 from jepawm_agents.world_models.jepa import JEPAWorldModel, Normaliser
 from jepawm_agents.world_models.notes import without_places
 from jepawm_agents.world_models.reference import load_strictly
@@ -34,6 +35,7 @@ PREDICTORS: dict[str, type[Predictor]] = {
     "action_token": ActionTokenPredictor,
     "feature_rope": FeatureRopePredictor,
     "gru": GRUPredictor,
+    "gated": GatedPredictor,
 }
 
 
