@@ -58,6 +58,7 @@ def tiny(**train: Any) -> dict[str, Any]:
             "inverse_dynamics_width": 16,
             "probe_width": 16,
             "learning_rate": 5e-3,
+            "layout": 0.0,
             "regulariser": {"similarity": 1.0},
             "precision": "float32",
             "log_every": 1,
@@ -278,6 +279,26 @@ def test_planning_while_training_is_recorded_and_changes_nothing(tmp_path):
     assert all(torch.equal(models[0][key], models[1][key]) for key in models[0])
 
 
+def test_the_layout_is_learned_where_it_is_asked_for(tmp_path):
+    rows = [
+        curve(train(tmp_path / name, tiny(layout=weight)).parent / "eb_jepa.csv")[-1]
+        for name, weight in (("asked", 10.0), ("not", 0.0))
+    ]
+    assert rows[0]["layout_px"] < 10.0 and "layout_px" not in rows[1]  # the places themselves deviate by 10.6
+
+
+def test_the_layout_head_teaches_the_encoder_and_counts_by_its_weight():
+    losses, gradients = [], []
+    for weight in (0.0, 1.0, 3.0):
+        training = end_to_end(load_recipe(COMPACT, tiny(layout=weight)))
+        loss = training.loss_of_step(0)
+        loss.backward()
+        losses.append(loss.item())
+        gradients.append(next(training.encoder.parameters()).grad)
+    assert losses[2] - losses[0] == pytest.approx(3 * (losses[1] - losses[0]), rel=1e-4) and losses[1] > losses[0]
+    assert not torch.allclose(gradients[0], gradients[1])
+
+
 def test_the_probe_teaches_the_model_nothing():
     training = end_to_end(load_recipe(COMPACT, tiny()))
     training.loss_of_step(0).backward()
@@ -337,6 +358,7 @@ def test_bf16_is_the_encoders_and_changes_little():
             "walks of 45 steps; these have 44",
         ),
         ({"train": {"rollout_steps": 9}}, "train.rollout_steps=9 needs more frames than train.frames=9"),
+        ({"train": {"layout": -1.0}}, "train.layout=-1.0 is not possible"),
         ({"train": {"steps": 0}}, "steps=0 is not possible"),
         ({"train": {"batch_size": 0}}, "train.batch_size=0 is not possible"),
         ({"train": {"precision": "bf61"}}, r"Unknown precision of a training 'bf61'\. Did you mean bf16"),

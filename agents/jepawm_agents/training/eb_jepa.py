@@ -101,6 +101,8 @@ def check(plan: Mapping[str, Any]) -> None:
     for name in ("batch_size", "frames", "rollout_steps"):
         if settings[name] < 1:
             raise ConfigError(f"train.{name}={settings[name]} is not possible; it must be at least 1.")
+    if settings["layout"] < 0:
+        raise ConfigError(f"train.layout={settings['layout']} is not possible; it is a weight from 0 up.")
     if model["frameskip"] < 1:
         raise ConfigError(f"model.frameskip={model['frameskip']} is not possible; it must be at least 1.")
     if settings["rollout_steps"] >= settings["frames"]:

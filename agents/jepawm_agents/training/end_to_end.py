@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from jepawm_agents.heads.layout import LayoutHead
 from jepawm_agents.heads.position_probe import PositionProbe
 from jepawm_agents.training.alarms import imagined_alarms, sound, spread
 from jepawm_agents.training.encoder import encode_all
@@ -47,6 +48,7 @@ class EndToEndTraining(nn.Module):
             latent_dim=encoder.latent_dim, action_dim=action_dim, width=settings["inverse_dynamics_width"]
         )
         self.probe = PositionProbe(latent_dim=encoder.latent_dim, width=settings["probe_width"])
+        self.layout = LayoutHead(encoder.latent_dim) if settings["layout"] else None
         self.batch_of_step, self.batch_held_out, self.settings = batch_of_step, held_out, settings
         self.weights = EBJEPAWeights(**settings["regulariser"])
 
@@ -63,6 +65,8 @@ class EndToEndTraining(nn.Module):
         given = (latents, batch.actions, self.predictor, self.inverse_dynamics)
         with torch.autocast(latents.device.type, enabled=False):
             loss = eb_jepa_loss(*given, steps=self.settings["rollout_steps"], weights=self.weights).loss
+            if self.layout is not None:
+                loss = loss + self.settings["layout"] * self.layout.loss(latents[:, 0], batch.layouts)
             return loss + self.probe.loss(latents[:, 0], batch.positions[:, 0])  # frame 0 alone, main.py:349-352
 
     @torch.no_grad()
@@ -72,7 +76,8 @@ class EndToEndTraining(nn.Module):
         The terms of the loss (``val_prediction``, ``val_variance``, ...); the error of latents imagined K steps ahead
         (``val_K``) beside repeating the present (``val_copy_K``) and the actions of other windows
         (``val_shuffled_K``); how far the probe is from the dot, root mean squared pixels, in encoded latents
-        (``probe_px``) and imagined ones (``imagined_px_K``); the spread of the latents (``effective_rank``,
+        (``probe_px``) and imagined ones (``imagined_px_K``); how far the places of wall and door that are learned along
+        are from the true ones (``layout_px``); the spread of the latents (``effective_rank``,
         ``smallest_std``) and the number of signs of collapse (``alarm``).
         """
         self.eval()
@@ -92,6 +97,8 @@ class EndToEndTraining(nn.Module):
             "probe_px": self._error(latents, batch.positions),
             f"imagined_px_{steps}": self._error(imagined[:, steps], batch.positions[:, steps]),
         }
+        if self.layout is not None:
+            figures["layout_px"] = (self.layout(latents[:, 0]) - batch.layouts).square().mean().sqrt()
         self.train()
         return {name: float(value) for name, value in figures.items()} | self._collapse(latents, imagined)
 

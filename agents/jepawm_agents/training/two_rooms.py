@@ -37,6 +37,8 @@ class Batch(NamedTuple):
     """(B, T, frameskip * 2), pixels, primitive actions side by side; action t leads from frame t to frame t + 1."""
     positions: Tensor
     """(B, T, 2), pixels."""
+    layouts: Tensor
+    """(B, 2), wall_x and door_y, pixels."""
 
 
 class TwoRoomsWindows:
@@ -110,6 +112,7 @@ class TwoRoomsWindows:
             torch.from_numpy(draw_two_channels(states, self.data["image_size"])),
             torch.from_numpy(actions.reshape(len(which), self.frames, -1)),
             torch.from_numpy(np.ascontiguousarray(states[..., :2])),
+            torch.from_numpy(np.ascontiguousarray(states[:, 0, 2:])),
         )
 
 
