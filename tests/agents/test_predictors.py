@@ -307,7 +307,7 @@ def test_a_fresh_gated_predictor_keeps_the_latent_for_ever():
 
 
 def test_the_gated_change_is_as_computed_by_hand():
-    model = PREDICTORS["gated"](latent_dim=2, action_dim=1, width=1)
+    model: Any = PREDICTORS["gated"](latent_dim=2, action_dim=1, width=1)
     with torch.no_grad():
         model.gate.weight.copy_(torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 2.0]]))  # opened by z_0, value 2 a
         model.gate.bias.zero_()
