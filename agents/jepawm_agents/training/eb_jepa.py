@@ -40,8 +40,8 @@ def train(plan: Mapping[str, Any], *, out: Path, resume: bool, progress: Progres
         model = build(model_config(plan, ACTION_DIM, PROPRIO_DIM))
         training = EndToEndTraining(*_parts(model), _ahead(windows, settings["steps"]), windows.held_out(), settings)
     training.to(choose_device(settings["device"]))
-    common: dict[str, Any] = {"out": out, "resume": resume, "progress": progress}
-    common["evaluate_every"] = plan["evaluate"]["every"]
+    every = plan["evaluate"]["every"]
+    common: dict[str, Any] = {"out": out, "resume": resume, "progress": progress, "evaluate_every": every}
     figures = run_loop(
         "eb_jepa",
         training,
@@ -110,7 +110,7 @@ def check(plan: Mapping[str, Any]) -> None:
             f"train.rollout_steps={settings['rollout_steps']} needs more frames than train.frames={settings['frames']}."
         )
     LoopSettings.of(settings)
-    check_refinement(plan)
+    check_refinement(plan, model_config(plan, ACTION_DIM, PROPRIO_DIM))
     choose_device(settings["device"])
     check_logs(plan["log"])
     if plan["evaluate"]["every"] > 0:

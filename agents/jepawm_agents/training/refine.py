@@ -20,7 +20,6 @@ from jepawm_agents.errors import ConfigError
 from jepawm_agents.training.data import step_generator
 from jepawm_agents.training.encoder import device_of, encode_all
 from jepawm_agents.training.loop import LoopSettings
-from jepawm_agents.training.model_config import model_config
 from jepawm_agents.training.two_rooms import HELD_OUT, HELD_OUT_WINDOWS, TwoRoomsWindows
 from jepawm_agents.world_models.base import Predictor
 from jepawm_agents.world_models.jepa import JEPAWorldModel
@@ -124,8 +123,12 @@ def encoded(model: JEPAWorldModel, walks: Trajectories, windows: TwoRoomsWindows
     return LatentWalks(model.predictor.normalise(torch.cat(latents)).to(device), actions.to(device))
 
 
-def check_refinement(plan: Mapping[str, Any]) -> None:
+def check_refinement(plan: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     """Refuse a table ``refine`` that asks for something impossible; no steps mean no such stage.
+
+    Args:
+        plan: the recipe.
+        config: description of the first stage's model.
 
     Raises:
         ConfigError: naming it.
@@ -147,7 +150,7 @@ def check_refinement(plan: Mapping[str, Any]) -> None:
         )
     predictor = settings["predictor"]
     if predictor["family"] != SAME:
-        build({**model_config(plan, action_dim=2, proprio_dim=2), "predictor": predictor})
+        build({**config, "predictor": predictor})
     if plan["data"]["path"]:
         raise ConfigError("refine.steps needs walks made anew; leave data.path empty, or set refine.steps=0.")
 

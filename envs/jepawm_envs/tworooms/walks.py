@@ -22,7 +22,7 @@ WANDER_CONCENTRATIONS = (2.0, 5.0, 20.0)
 WANDER_NOISE = (0.0, 0.3, 0.8, 1.5)
 """Deviations of the noise of a wandering walk, pixels."""
 WANDER_LIMIT = 1.7
-"""Longest step of a wandering walk in x and in y, pixels; their sum is within the environment's 2.45."""
+"""Longest step of a wandering walk in x and in y, pixels; both together are 2.40, within the environment's 2.45."""
 
 
 def random_episode(random: np.random.Generator, steps: int, room: Room) -> tuple[NDArray, NDArray]:
