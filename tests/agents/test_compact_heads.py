@@ -267,7 +267,7 @@ def test_a_state_decoder_of_no_numbers_is_refused():
 # What is shipped
 
 
-@pytest.mark.parametrize("env", ["wall", "pointmaze", "pusht"])
+@pytest.mark.parametrize("env", ["wall", "pointmaze", "pusht", "metaworld"])
 def test_agents_of_one_encoder_share_its_shipped_decoder(env):
     one, other = load_decoder(f"jepa_wm_{env}"), load_decoder(f"dino_wm_{env}@compact")
     for key, value in one.state_dict().items():
@@ -285,11 +285,18 @@ def test_the_shipped_decoder_shows_wall_as_it_is():
     assert np.abs(found - right).max() < 1.0  # pixels of 64
 
 
-@pytest.mark.parametrize(("agent", "gain"), [("jepa_wm_pointmaze", 6.0), ("jepa_wm_pusht", 1.5)])
-def test_a_shipped_decoder_shows_more_than_the_mean_picture(agent, gain):
-    """Decibels on the first pictures of tasks; those of the tiny pusher of Push-T are what is missing most."""
-    env = gymnasium.make(load_registry().card(agent).default_env or "", image_size=64)
-    pixels = torch.from_numpy(np.stack([env.reset(seed=seed)[0]["pixels"] for seed in range(100, 124)]))
+@pytest.mark.parametrize(
+    ("agent", "options", "gain"),
+    [
+        ("jepa_wm_pointmaze", {}, 6.0),
+        ("jepa_wm_pusht", {}, 1.5),
+        ("jepa_wm_metaworld", {"render_quality": "fast"}, 2.5),
+    ],
+)
+def test_a_shipped_decoder_shows_more_than_the_mean_picture(agent, options, gain):
+    """Decibels on goals; the tiny pusher of Push-T is what is missing most."""
+    env = gymnasium.make(load_registry().card(agent).default_env or "", image_size=64, **options)
+    pixels = torch.from_numpy(np.stack([env.reset(seed=seed)[0]["goal_pixels"] for seed in range(100, 124)]))
     env.close()
     shown = load_decoder(agent).decode(FrozenEncoder.of(world_model_of(agent).model)(pixels)).double() / 255
     true = pixels.double() / 255

@@ -13,6 +13,7 @@ from jepawm_agents.errors import ConfigError
 from jepawm_agents.training.ahead import Ahead
 from jepawm_agents.training.distributed import Ranks, choose_device
 from jepawm_agents.training.end_to_end import EndToEndTraining
+from jepawm_agents.training.features import encoder_sha256
 from jepawm_agents.training.loggers import check_logs, make_logs
 from jepawm_agents.training.loop import LoopSettings, Progress, run_loop
 from jepawm_agents.training.model_config import model_config
@@ -25,6 +26,8 @@ from jepawm_agents.world_models.jepa import JEPAWorldModel
 from jepawm_agents.world_models.weights import build, save_world_model
 
 ACTION_DIM, PROPRIO_DIM = 2, 2  # actions are in pixels, not normalised, as published
+OF_THE_ENCODER = ("probe_px", "layout_px", "effective_rank", "smallest_std")
+"""Figures of the first stage that another predictor does not change."""
 
 
 def train(plan: Mapping[str, Any], *, out: Path, resume: bool, progress: Progress) -> Path:
@@ -33,13 +36,14 @@ def train(plan: Mapping[str, Any], *, out: Path, resume: bool, progress: Progres
     ``probe.safetensors`` and ``inverse_dynamics.safetensors`` are written beside the model; nothing plays with them.
     """
     check(plan)
-    settings = plan["train"]
+    settings, device = plan["train"], choose_device(plan["train"]["device"])
     windows = _windows(plan)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings["seed"])
         model = build(model_config(plan, ACTION_DIM, PROPRIO_DIM))
         training = EndToEndTraining(*_parts(model), _ahead(windows, settings["steps"]), windows.held_out(), settings)
-    training.to(choose_device(settings["device"]))
+    training.to(device)
+    model.to(device)
     every = plan["evaluate"]["every"]
     common: dict[str, Any] = {"out": out, "resume": resume, "progress": progress, "evaluate_every": every}
     figures = run_loop(
@@ -56,15 +60,16 @@ def train(plan: Mapping[str, Any], *, out: Path, resume: bool, progress: Progres
     )
     if plan["refine"]["steps"]:
         with torch.random.fork_rng(devices=[]):
-            model = refined_model(model, plan)
-        refined = refinement(model, windows, stage(plan)).to(choose_device(settings["device"]))
-        figures |= run_loop(
+            model = refined_model(model, plan).to(device)
+        refined = refinement(model, windows, stage(plan), progress)
+        kept = {name: figures[name] for name in OF_THE_ENCODER if name in figures}
+        figures = kept | run_loop(
             "refine",
             refined,
             LoopSettings.of(stage(plan)),
             refined.loss_of_step,
             refined.validate,
-            identity=plan,
+            identity={**plan, "encoder_sha256": encoder_sha256(model.encoder)},
             evaluate=PlanningEvaluation(model, plan),
             logs=make_logs(plan["log"], "refine", out, plan),
             **common,

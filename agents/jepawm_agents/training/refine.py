@@ -4,22 +4,26 @@ The encoder does 95 % of the work of a step of the first stage, so the predictor
 ones. With latents at hand the same minutes hold some ten times as many steps, of rollouts long enough to learn what
 planning asks: that errors do not grow, and where walls stop the dot. The predictor is that of the first stage, or
 another one that begins anew. Not a part of the published training.
+
+Walks are drawn and encoded when the first step asks for them: a stage that is finished needs none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jepawm_agents.errors import ConfigError
+from jepawm_agents.suggest import unknown
+from jepawm_agents.training.alarms import imagined_alarms, sound, spread
 from jepawm_agents.training.data import step_generator
 from jepawm_agents.training.encoder import device_of, encode_all
-from jepawm_agents.training.loop import LoopSettings
+from jepawm_agents.training.loop import LoopSettings, Progress
 from jepawm_agents.training.two_rooms import HELD_OUT, HELD_OUT_WINDOWS, TwoRoomsWindows
 from jepawm_agents.world_models.base import Predictor
 from jepawm_agents.world_models.jepa import JEPAWorldModel
@@ -32,8 +36,11 @@ PORTION = 64
 WALKS = 2**30
 """Number of the first walk that is used whole: others than those of the first stage."""
 HELD_OUT_WALKS = 128
+STAGE = "refine"
 SAME = "same"
 """The ``family`` that stands for the predictor of the first stage."""
+FAMILIES = (SAME, "gru", "gated")
+"""Predictors of one token without proprioception."""
 
 
 class LatentWalks(NamedTuple):
@@ -49,15 +56,24 @@ class Refinement(nn.Module):
     """A predictor and its error over K imagined steps from anywhere in a walk.
 
     Args:
-        predictor: attached to the encoder that made the latents.
-        walks: to train on, on the device of the predictor.
-        held_out: others.
+        predictor: attached to the encoder that makes the latents.
+        walks: makes ``count`` walks, numbered from ``first`` on, on the device of the predictor.
         settings: see :func:`stage`.
     """
 
-    def __init__(self, predictor: Predictor, walks: LatentWalks, held_out: LatentWalks, settings: Mapping[str, Any]):
+    def __init__(self, predictor: Predictor, walks: Callable[[int, int], LatentWalks], settings: Mapping[str, Any]):
         super().__init__()
-        self.predictor, self.walks, self.held_out, self.settings = predictor, walks, held_out, settings
+        self.predictor, self.settings, self._make = predictor, settings, walks
+
+    @cached_property
+    def walks(self) -> LatentWalks:
+        """Those to train on."""
+        return self._make(WALKS, self.settings["episodes"])
+
+    @cached_property
+    def held_out(self) -> LatentWalks:
+        """Others."""
+        return self._make(HELD_OUT + HELD_OUT_WINDOWS, HELD_OUT_WALKS)
 
     def loss_of_step(self, step: int) -> Tensor:
         """Mean squared error of the latents imagined from single frames, over all K steps."""
@@ -71,7 +87,7 @@ class Refinement(nn.Module):
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Errors after one step, K, and the whole of held-out walks, beside copying and others' actions."""
+        """Errors after one step, K, and the whole of held-out walks, beside copying and others' actions; alarms."""
         self.eval()
         latents, actions = self.held_out
         imagined, shuffled = self._imagine(latents, actions), self._imagine(latents, actions.roll(1, dims=0))
@@ -81,8 +97,12 @@ class Refinement(nn.Module):
             figures[f"val_{steps}"] = F.mse_loss(imagined[:, steps], target)
             figures[f"val_shuffled_{steps}"] = F.mse_loss(shuffled[:, steps], target)
             figures[f"val_copy_{steps}"] = F.mse_loss(latents[:, 0], target)
+        found = {name: float(value) for name, value in figures.items()}
+        if self.settings["alarms"]:
+            alarms = imagined_alarms(spread(imagined.flatten(0, 1)), spread(latents.flatten(0, 1)))
+            found["alarm"] = sound(STAGE, alarms)
         self.train()
-        return {name: float(value) for name, value in figures.items()}
+        return found
 
     def _imagine(self, latents: Tensor, actions: Tensor) -> Tensor:
         """(B, T + 1, D) from the first of latents (B, T + 1, D) and actions (B, T, A)."""
@@ -98,29 +118,34 @@ def refined_model(model: JEPAWorldModel, plan: Mapping[str, Any]) -> JEPAWorldMo
     return build({**model.config, "predictor": plan["refine"]["predictor"]}, encoder=model.encoder)
 
 
-def refinement(model: JEPAWorldModel, windows: TwoRoomsWindows, settings: Mapping[str, Any]) -> Refinement:
-    """The stage of table ``refine``; walks are made, drawn and encoded here."""
-    train, held_out = (
-        encoded(model, windows.whole_walks(first, count, settings["wander"]), windows)
-        for first, count in ((WALKS, settings["episodes"]), (HELD_OUT + HELD_OUT_WINDOWS, HELD_OUT_WALKS))
-    )
-    return Refinement(model.predictor, train, held_out, settings)
+def refinement(
+    model: JEPAWorldModel, windows: TwoRoomsWindows, settings: Mapping[str, Any], progress: Progress
+) -> Refinement:
+    """The stage of table ``refine``; ``progress`` is told about the walks that are encoded, as stage ``latents``."""
+
+    def walks(first: int, count: int) -> LatentWalks:
+        return encoded(model, windows.whole_walks(first, count, settings["wander"]), windows, progress)
+
+    return Refinement(model.predictor, walks, settings)
 
 
 @torch.no_grad()
-def encoded(model: JEPAWorldModel, walks: Trajectories, windows: TwoRoomsWindows) -> LatentWalks:
+def encoded(model: JEPAWorldModel, walks: Trajectories, windows: TwoRoomsWindows, progress: Progress) -> LatentWalks:
     """Latents of whole walks, on the encoder's device; their pictures are drawn a few at a time."""
     encoder: Any = model.encoder
     was_training, device, skip = encoder.training, device_of(encoder), windows.frameskip
-    steps = walks.actions.shape[1] // skip
+    count, steps = len(walks.actions), walks.actions.shape[1] // skip
+    latents = torch.empty(count, steps + 1, encoder.latent_dim, device=device)
     encoder.eval()
-    latents = []
-    for states in np.array_split(walks.states[:, : steps * skip + 1 : skip], max(1, len(walks.states) // PORTION)):
+    for first in range(0, count, PORTION):
+        states = walks.states[first : first + PORTION, : steps * skip + 1 : skip]
         pixels = torch.from_numpy(draw_two_channels(states, windows.data["image_size"]))
-        latents.append(encode_all(encoder, pixels.flatten(0, 1))[:, 0].float().unflatten(0, states.shape[:2]))
+        seen = encode_all(encoder, pixels.flatten(0, 1))[:, 0].float()
+        latents[first : first + PORTION] = model.predictor.normalise(seen).unflatten(0, states.shape[:2])
+        progress("latents", first + len(states), count, {})
     encoder.train(was_training)
-    actions = torch.from_numpy(walks.actions[:, : steps * skip].reshape(len(walks.actions), steps, -1))
-    return LatentWalks(model.predictor.normalise(torch.cat(latents)).to(device), actions.to(device))
+    actions = torch.from_numpy(walks.actions[:, : steps * skip].reshape(count, steps, -1))
+    return LatentWalks(latents, actions.to(device))
 
 
 def check_refinement(plan: Mapping[str, Any], config: Mapping[str, Any]) -> None:
@@ -148,13 +173,25 @@ def check_refinement(plan: Mapping[str, Any], config: Mapping[str, Any]) -> None
             f"refine.rollout_steps={settings['rollout_steps']} is not possible: walks of data.steps="
             f"{plan['data']['steps']} have {longest} model steps."
         )
-    predictor = settings["predictor"]
-    if predictor["family"] != SAME:
-        build({**config, "predictor": predictor})
+    _check_predictor(settings["predictor"], config)
     if plan["data"]["path"]:
         raise ConfigError("refine.steps needs walks made anew; leave data.path empty, or set refine.steps=0.")
 
 
+def _check_predictor(predictor: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    if predictor["family"] not in FAMILIES:
+        raise ConfigError(unknown("predictor family of a second stage", str(predictor["family"]), FAMILIES))
+    if predictor["family"] == SAME:
+        if len(predictor) > 1:
+            raise ConfigError(f'refine.predictor={dict(predictor)} is not possible: family "{SAME}" keeps its sizes.')
+        return
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            build({**config, "predictor": predictor})
+    except ValueError as problem:
+        raise ConfigError(f"refine.predictor={dict(predictor)} is not possible: {problem}") from None
+
+
 def stage(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """Table ``refine`` of a recipe; what it leaves open is as in table ``train``."""
+    """Settings of the stage: table ``refine`` of a recipe, and for what that does not name, table ``train``."""
     return {**plan["train"], **plan["refine"]}

@@ -68,11 +68,18 @@ def _claimed(out: Path, plan: Mapping[str, Any], resume: bool, ranks: Ranks) -> 
 
 
 def _claim(out: Path, plan: Mapping[str, Any], resume: bool) -> None:
-    """Write the recipe into the folder; refuse a folder of another recipe, or a finished one without --resume."""
+    """Write the recipe into the folder; refuse a folder of another recipe, or a finished one without --resume.
+
+    Another second stage is no other recipe here: it may follow a finished first one, and its checkpoint knows it.
+    """
     note, text = out / "recipe.json", json.dumps(plan, indent=1, sort_keys=True)
     if note.exists():
         if not resume:
             raise AgentError(f"{out} holds a training already; add --resume to continue it, or choose another --out.")
-        if lasting(json.loads(note.read_text())) != lasting(plan):
+        if _first_stage(json.loads(note.read_text())) != _first_stage(plan):
             raise AgentError(f"{out} holds a training with other settings; choose another --out.")
     note.write_text(text)
+
+
+def _first_stage(plan: Mapping[str, Any]) -> str:
+    return lasting({key: value for key, value in plan.items() if key != "refine"})

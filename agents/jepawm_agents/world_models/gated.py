@@ -2,8 +2,8 @@
 
 Not a published predictor. The published cell of EB-JEPA (:mod:`.eb_jepa`) puts a LayerNorm with scale and shift around
 a GRU, so that even a dot at rest moves in latent space at every step, and a change may depend on state and action
-through the gates of one layer alone. Here what does not change is kept to the last bit, but for rounding, and the
-change is a gated layer of both (GLU with SiLU, arXiv 2002.05202).
+through the gates of one layer alone. Here a change of zero keeps the latent, to rounding, and the change is a gated
+layer of both (GLU with SiLU, arXiv 2002.05202).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class GatedPredictor(Predictor):
         width: of the gated layer.
 
     Raises:
-        ValueError: for a grid of tokens.
+        ValueError: for a grid of tokens, or a layer without width.
     """
 
     normalize_latents = True
@@ -37,6 +37,8 @@ class GatedPredictor(Predictor):
         super().__init__()
         if grid_size != 1:
             raise ValueError(f"The gated predictor works on one token, but the encoder gives a grid of {grid_size}².")
+        if width < 1:
+            raise ValueError(f"width={width} is not possible; the gated layer has at least one unit.")
         self.grid_size, self.latent_dim, self.proprio_encoder = 1, latent_dim, None
         self.gate = nn.Linear(latent_dim + action_dim, 2 * width)
         self.change = nn.Linear(width, latent_dim)
