@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 # Headline rows: protocol paper, what each environment's shipped agents reach, and what bounds them.
-DEMO_ENVS := Wall PointMaze PushT MetaworldReach MetaworldReachWall
+DEMO_ENVS := Wall TwoRooms PointMaze PushT MetaworldReach MetaworldReachWall
 AGENTS_Wall := do_nothing random straight_line oracle true_simulator jepa_wm_wall dino_wm_wall
+AGENTS_TwoRooms := straight_line oracle eb_jepa_two_rooms
 AGENTS_PointMaze := straight_line oracle jepa_wm_pointmaze dino_wm_pointmaze
 AGENTS_PushT := straight_line oracle jepa_wm_pusht dino_wm_pusht
 AGENTS_MetaworldReach := straight_line oracle jepa_wm_metaworld dino_wm_metaworld

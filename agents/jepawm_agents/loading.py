@@ -17,7 +17,7 @@ from jepawm_agents.checkpoints.published import SETTINGS, load_published
 from jepawm_agents.control import Control
 from jepawm_agents.errors import ConfigError
 from jepawm_agents.inference import Inference
-from jepawm_agents.objectives import Objective, make_objective
+from jepawm_agents.objectives import OBJECTIVE_SETTINGS, Objective, make_objective
 from jepawm_agents.planners import make_planner
 from jepawm_agents.planners.base import Planner
 from jepawm_agents.preprocessing import Preprocessing
@@ -231,8 +231,8 @@ def _objective(settings: dict[str, Any]) -> Objective:
     table = dict(settings.pop("objective", {}))
     name = table.pop("name", "L2")
     for key in table:
-        if key not in ("reduce", "alpha"):
-            raise ConfigError(unknown("setting of the objective", key, ("reduce", "alpha")))
+        if key not in OBJECTIVE_SETTINGS:
+            raise ConfigError(unknown("setting of the objective", key, OBJECTIVE_SETTINGS))
     return make_objective(name, **table)
 
 

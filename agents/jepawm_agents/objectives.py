@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -35,6 +36,7 @@ def negative_cosine(latent: Tensor, goal: Tensor) -> Tensor:
 
 DISTANCES: dict[str, Distance] = {"L2": mean_squared, "L1": mean_absolute, "cos": negative_cosine}
 REDUCTIONS = ("last", "sum")
+OBJECTIVE_SETTINGS = ("reduce", "alpha", "ramp")
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Objective:
     distance: Distance
     reduce: str
     alpha: float
+    ramp: float = 0.0
 
     def __call__(
         self, visual: Tensor, proprio: Tensor | None, goal_visual: Tensor, goal_proprio: Tensor | None
@@ -57,26 +60,32 @@ class Objective:
             goal_proprio: (E, P, E') or None.
 
         Returns:
-            Costs (E, N), float32; summed over all T frames with ``reduce="sum"``.
+            Costs (E, N), float32; summed over all T frames with ``reduce="sum"``, weighed by (t / (T - 1)) ** ramp.
         """
         first = -1 if self.reduce == "last" else 0
         cost = self.distance(visual[:, :, first:].float(), goal_visual[:, None, None].float())
         if proprio is not None and goal_proprio is not None and self.alpha:
             felt = self.distance(proprio[:, :, first:].float(), goal_proprio[:, None, None].float())
             cost = cost + self.alpha * felt
+        if self.ramp:
+            times = torch.arange(cost.shape[2], dtype=cost.dtype, device=cost.device)
+            cost = cost * (times / max(1, cost.shape[2] - 1)) ** self.ramp
         return cost.sum(dim=2)
 
 
-def make_objective(name: str, *, reduce: str = "last", alpha: float = 0.1) -> Objective:
+def make_objective(name: str, *, reduce: str = "last", alpha: float = 0.1, ramp: float = 0.0) -> Objective:
     """Build an objective by name.
 
     Args:
         name: ``L2``, ``L1`` or ``cos``.
         reduce: ``last`` (published) or ``sum`` over the imagined frames, the current one included.
         alpha: weight of proprioception.
+        ramp: exponent of the weights of a sum, which grow from 0 at the present to 1 at the horizon; 0: all are 1.
+            With a sum of equals, waiting behind a wall next to the goal can be cheaper than a long way round.
 
     Raises:
-        ConfigError: for an unknown name or reduction, or an alpha that is no number from zero up.
+        ConfigError: for an unknown name or reduction, an alpha or a ramp that is no number from zero up, or a ramp
+            without a sum.
     """
     if name not in DISTANCES:
         raise ConfigError(unknown("objective", name, DISTANCES))
@@ -84,4 +93,8 @@ def make_objective(name: str, *, reduce: str = "last", alpha: float = 0.1) -> Ob
         raise ConfigError(unknown("reduction", reduce, REDUCTIONS))
     if not isinstance(alpha, int | float) or not 0 <= alpha < float("inf"):
         raise ConfigError(f"alpha={alpha!r} is not possible; the weight of proprioception is a number from 0 up.")
-    return Objective(DISTANCES[name], reduce, float(alpha))
+    if not isinstance(ramp, int | float) or not 0 <= ramp < float("inf"):
+        raise ConfigError(f"ramp={ramp!r} is not possible; the exponent of the weights is a number from 0 up.")
+    if ramp and reduce != "sum":
+        raise ConfigError(f'ramp={ramp:g} weighs the frames of a sum; set reduce to "sum" or leave it out.')
+    return Objective(DISTANCES[name], reduce, float(alpha), float(ramp))

@@ -46,6 +46,27 @@ def test_the_default_weight_of_proprioception_is_the_published_one():
     assert cost("L2", proprio=True) == pytest.approx(8 + 0.1 * 4)
 
 
+def test_a_ramp_weighs_late_frames_more():
+    frames = torch.tensor([1.0, 2.0, 5.0]).sqrt()[None, None, :, None, None]
+    goal = torch.zeros(1, 1, 1)
+    for ramp, expected in ((0.0, 8.0), (1.0, 0.5 * 2 + 5), (2.0, 0.25 * 2 + 5)):
+        found = make_objective("L2", reduce="sum", ramp=ramp)(frames, None, goal, None)
+        assert found.item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"reduce": "sum", "ramp": -1}, "ramp=-1 is not possible"),
+        ({"reduce": "sum", "ramp": "2"}, "ramp='2' is not possible"),
+        ({"ramp": 2.0}, "ramp=2 weighs the frames of a sum"),
+    ],
+)
+def test_impossible_ramps_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        make_objective("L2", **settings)
+
+
 @pytest.mark.parametrize("name", list(DISTANCES))
 def test_costs_of_a_batch_are_those_of_its_parts(name):
     random = torch.Generator().manual_seed(0)
