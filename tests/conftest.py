@@ -1,8 +1,9 @@
-"""What all tests share: where the golden records lie."""
+"""What all tests share: where the golden records lie, and that Ctrl-C reaches those who wait for it."""
 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parents[1]
 
 Golden = Callable[[str], dict[str, NDArray]]
+
+# What a shell starts in the background ignores Ctrl-C, and so do its children: those that tests interrupt, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
