@@ -29,6 +29,11 @@ def lasting(plan: Mapping[str, Any]) -> str:
     return json.dumps(plan, sort_keys=True)
 
 
+def of_first_stage(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe without its second stage, which may change once the first one is finished."""
+    return {key: value for key, value in plan.items() if key != "refine"}
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """The checkpoint of one stage."""

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from jepawm_agents.errors import ConfigError
 from jepawm_agents.training.ahead import Ahead
+from jepawm_agents.training.checkpoint import of_first_stage
 from jepawm_agents.training.distributed import Ranks, choose_device
 from jepawm_agents.training.end_to_end import EndToEndTraining
 from jepawm_agents.training.features import encoder_sha256
@@ -52,7 +53,7 @@ def train(plan: Mapping[str, Any], *, out: Path, resume: bool, progress: Progres
         LoopSettings.of(settings),
         training.loss_of_step,
         training.validate,
-        identity={key: value for key, value in plan.items() if key != "refine"},
+        identity=of_first_stage(plan),
         evaluate=PlanningEvaluation(model, plan, frozen_encoder=False),
         logs=make_logs(plan["log"], "eb_jepa", out, plan),
         clipped=training.clipped,

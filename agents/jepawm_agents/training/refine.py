@@ -36,7 +36,6 @@ PORTION = 64
 WALKS = 2**30
 """Number of the first walk that is used whole: others than those of the first stage."""
 HELD_OUT_WALKS = 128
-STAGE = "refine"
 SAME = "same"
 """The ``family`` that stands for the predictor of the first stage."""
 FAMILIES = (SAME, "gru", "gated")
@@ -100,7 +99,7 @@ class Refinement(nn.Module):
         found = {name: float(value) for name, value in figures.items()}
         if self.settings["alarms"]:
             alarms = imagined_alarms(spread(imagined.flatten(0, 1)), spread(latents.flatten(0, 1)))
-            found["alarm"] = sound(STAGE, alarms)
+            found["alarm"] = sound("refine", alarms)
         self.train()
         return found
 

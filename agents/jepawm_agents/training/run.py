@@ -11,7 +11,7 @@ from typing import Any
 
 from jepawm_agents.errors import AgentError, ConfigError
 from jepawm_agents.suggest import unknown
-from jepawm_agents.training.checkpoint import lasting
+from jepawm_agents.training.checkpoint import lasting, of_first_stage
 from jepawm_agents.training.distributed import Ranks, launched
 from jepawm_agents.training.loop import Progress
 from jepawm_agents.training.recipes import load_recipe
@@ -76,10 +76,6 @@ def _claim(out: Path, plan: Mapping[str, Any], resume: bool) -> None:
     if note.exists():
         if not resume:
             raise AgentError(f"{out} holds a training already; add --resume to continue it, or choose another --out.")
-        if _first_stage(json.loads(note.read_text())) != _first_stage(plan):
+        if lasting(of_first_stage(json.loads(note.read_text()))) != lasting(of_first_stage(plan)):
             raise AgentError(f"{out} holds a training with other settings; choose another --out.")
     note.write_text(text)
-
-
-def _first_stage(plan: Mapping[str, Any]) -> str:
-    return lasting({key: value for key, value in plan.items() if key != "refine"})
