@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from jepawm_agents.errors import ConfigError, WeightsError
 from jepawm_agents.heads import CompactImageDecoder, CompactStateDecoder, build_head, load_decoder, load_state_decoder
 from jepawm_agents.heads.by_agent import world_model_of
 from jepawm_agents.heads.colours import as_rgb
+from jepawm_agents.heads.compact_image_decoder import Keypoints
 from jepawm_agents.heads.files import HeadFile, describe_head, read_head, save_head
 from jepawm_agents.heads.frozen_encoder import FrozenEncoder
 from jepawm_agents.world_models.encoders.impala import dot_and_wall
@@ -26,13 +28,16 @@ from jepawm_envs.tworooms.env import TwoRoomsEnv
 from jepawm_envs.wall.env import WallEnv
 
 IMAGE = {"target": "image", "family": "compact", "latent_dim": 6, "grid_size": 2, "image_size": 16, "channels": 8}
+POINTS = {**IMAGE, "keypoints": 3}
 STATE = {"target": "state", "family": "compact", "latent_dim": 6, "grid_size": 2, "state_dim": 3, "width": 8}
 LARGE = {
     "image": {"target": "image", "family": "transformer", "latent_dim": 6, "image_size": 16, "width": 32, "depth": 1},
     "state": {"target": "state", "family": "transformer", "latent_dim": 6, "state_dim": 3, "width": 32, "depth": 1},
 }
 every_head = pytest.mark.parametrize(
-    "config", [IMAGE, STATE, *LARGE.values()], ids=lambda c: "-".join(list(c.values())[:2])
+    "config",
+    [IMAGE, POINTS, STATE, *LARGE.values()],
+    ids=lambda c: "-".join(map(str, list(c.values())[:2] + list(c)[6:])),
 )
 
 
@@ -63,8 +68,24 @@ def test_a_fresh_decoder_shows_the_mean_image_whatever_it_is_given(image_size):
     assert torch.equal(shown, (mean * 255).to(torch.uint8).permute(1, 2, 0).expand(2, 5, -1, -1, -1))
 
 
-def test_every_token_can_change_every_pixel():
-    decoder, seen = made(IMAGE), tokens(1, 4, 6).requires_grad_()
+def test_keypoints_are_bumps_where_the_vector_says():
+    points = Keypoints(2, 2, 9)
+    with torch.no_grad():
+        points.place.weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0], [0.0, 0.0]]))
+        points.place.bias.zero_()
+        points.log_width.copy_(torch.tensor([2 / 9, 4 / 9]).log())  # one cell and two
+    maps = points(torch.tensor([[0.0, 0.0], [2 / 9 * 3, -2 / 9 * 2]])).detach()
+    assert maps.shape == (2, 2, 9, 9)
+    for number, (row, column) in enumerate([(4, 4), (7, 2)]):
+        assert float(maps[number, 0, row, column]) == pytest.approx(1.0)
+        assert float(maps[number, 0, row - 1, column]) == pytest.approx(math.exp(-1 / 2), rel=1e-4)
+        assert float(maps[number, 0, row + 1, column + 1]) == pytest.approx(math.exp(-1), rel=1e-4)
+        assert float(maps[number, 1, 4, 6]) == pytest.approx(math.exp(-1 / 2), rel=1e-4)
+
+
+@pytest.mark.parametrize("config", [IMAGE, POINTS])
+def test_every_token_can_change_every_pixel(config):
+    decoder, seen = made(config), tokens(1, 4, 6).requires_grad_()
     for row, column in ((0, 0), (7, 9), (15, 15)):
         (found,) = torch.autograd.grad(decoder.pictures(seen)[0, :, row, column].sum(), seen)
         assert bool((found.abs().amax(dim=-1) > 0).all())
@@ -250,8 +271,9 @@ def test_files_that_do_not_fit_their_description_are_refused(tmp_path):
         ({"target": "imag"}, r"Unknown target of a head 'imag'\. Did you mean image"),
         ({"family": "compat"}, r"Unknown family of image heads 'compat'\. Did you mean compact"),
         ({"depth": 3}, r"do not fit a compact image head: .*depth"),
-        ({"channels": 6}, r"channels=6; all are at least 1 and channels is a multiple of 4"),
+        ({"channels": 6}, r"channels=6, keypoints=0; all but the last are at least 1 and channels is a multiple of 4"),
         ({"width": 0}, r"cannot have image_size=16, width=0"),
+        ({"keypoints": -1}, r"keypoints=-1; all but the last are at least 1"),
     ],
 )
 def test_impossible_heads_are_refused(change, message):

@@ -22,7 +22,7 @@ from jepawm_agents.heads.files import build_head, describe_head
 from jepawm_agents.heads.frozen_encoder import FrozenEncoder
 from jepawm_agents.heads.perceptual import PerceptualDistance
 from jepawm_agents.training.data import Episodes
-from jepawm_agents.training.decoding import ImageTraining, StateTraining, psnr
+from jepawm_agents.training.decoding import ImageTraining, StateTraining, psnr, standardised_colours
 from jepawm_agents.training.distributed import Share
 from jepawm_agents.training.frames import FrameBatch, Frames
 from jepawm_agents.training.head import check
@@ -232,7 +232,13 @@ class Grey:
 
 
 def settings_of(**loss: float) -> dict[str, Any]:
-    return {"seed": 0, "batch_size": 3, "standardise": True, "loss": {"l2": 0.0, "l1": 0.0, "lpips": 0.0, **loss}}
+    return {
+        "seed": 0,
+        "batch_size": 3,
+        "standardise": True,
+        "standardise_colours": False,
+        "loss": {"l2": 0.0, "l1": 0.0, "lpips": 0.0, **loss},
+    }
 
 
 def test_peak_signal_to_noise_ratios_are_averaged_in_decibels():
@@ -263,6 +269,47 @@ def test_the_perceptual_distance_is_part_of_the_loss_and_has_gradients():
     assert loss.item() == pytest.approx(2 * 0.2, rel=1e-5)  # colours from -1 to 1
     loss.backward()
     assert float(training.head.value.grad) == pytest.approx(-4.0, rel=1e-4)  # type: ignore[union-attr, arg-type]
+
+
+def test_a_small_thing_of_its_own_colour_counts_as_much_as_large_ones():
+    """Half of the pictures are grey all over, half of the others have one reddish pixel of eight."""
+    images = torch.zeros(4, 3, 4, 2)
+    images[:2] = 0.6
+    images[::2, 0, 0, 0] += 0.4
+    weighed = standardised_colours(images)
+    grey, red = (torch.zeros(3, 4, 2) for _ in range(2))
+    grey[:] = 0.3  # what is wrong when the mean is shown instead
+    red[0, 0, 0] = 0.2
+
+    def error(of: Tensor) -> float:
+        return float(torch.einsum("dc,chw->dhw", weighed, of).square().sum())
+
+    assert grey.square().sum() > 50 * red.square().sum()
+    assert error(grey) == pytest.approx(error(red), rel=0.35)  # the red one has a little grey in it
+    assert weighed.norm() == pytest.approx(3**0.5)
+
+
+def test_pictures_that_are_all_alike_and_colours_that_never_occur_are_no_trouble():
+    same = standardised_colours(torch.full((4, 3, 2, 2), 0.5))
+    assert bool(same.isfinite().all())
+    assert torch.allclose(same @ same.T, torch.eye(3), atol=1e-6)
+    grey = torch.rand(64, 1, 2, 2, generator=torch.Generator().manual_seed(0)).expand(-1, 3, -1, -1)
+    # Along the greys one, elsewhere at most ten times as much.
+    scales = torch.linalg.svdvals(standardised_colours(grey))
+    assert float(scales[0] / scales[2]) == pytest.approx(10.0, rel=1e-3)
+
+
+def test_errors_of_pictures_are_along_their_colours_as_asked():
+    class Colourful(Grey):
+        def some_images(self) -> Tensor:
+            return torch.rand(8, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+
+    frames: Any = Colourful()
+    training = ImageTraining(Constant(0.5), frames, {**settings_of(l2=10.0, l1=3.0), "standardise_colours": True})
+    error = standardised_colours(frames.some_images()) @ torch.full((3,), 0.1)
+    expected = 10 * error.square().mean() + 3 * error.abs().mean()
+    assert training.loss_of_step(0).item() == pytest.approx(float(expected), rel=1e-5)
+    assert training.validate()["val_l2"] == pytest.approx(0.01, rel=1e-5)  # figures are of pictures
 
 
 def test_errors_of_states_are_in_deviations_or_raw_as_asked():

@@ -11,6 +11,8 @@ from jepawm_agents.heads.base import COLOURS, ImageHead
 
 CELL = 8
 """Pixels from one place of the first map to the next."""
+NARROW, WIDE = 0.1, 0.4
+"""Standard deviations that fresh bumps have, of 2 from edge to edge."""
 
 
 class CompactImageDecoder(ImageHead):
@@ -20,6 +22,10 @@ class CompactImageDecoder(ImageHead):
     the work is done at a quarter of the resolution (sub-pixel convolution, arXiv 1609.05158). About 0.2 M parameters
     for 64 pixels.
 
+    Something small that may be anywhere takes such maps very long to find. Keypoints are places that are read off the
+    tokens linearly and drawn as bumps beside the maps, as where landmarks are to be found without labels (arXiv
+    1806.07823): their gradients say which way to go.
+
     Args:
         latent_dim: channels D of a token.
         grid_size: rows and columns of the token grid (P = grid_size squared).
@@ -27,6 +33,7 @@ class CompactImageDecoder(ImageHead):
         width: hidden units between tokens and map.
         map_channels: of the first map.
         channels: of the convolutions at a quarter of the resolution, a multiple of 4.
+        keypoints: how many, 0 for none.
 
     Raises:
         ConfigError: for sizes that cannot be.
@@ -43,19 +50,23 @@ class CompactImageDecoder(ImageHead):
         width: int = 128,
         map_channels: int = 16,
         channels: int = 48,
+        keypoints: int = 0,
     ):
         super().__init__()
-        if min(latent_dim, grid_size, image_size, width, map_channels, channels) < 1 or channels % 4:
+        sizes = latent_dim, grid_size, image_size, width, map_channels, channels
+        if min(sizes) < 1 or channels % 4 or keypoints < 0:
             raise ConfigError(
                 f"A compact decoder cannot have image_size={image_size}, width={width}, map_channels={map_channels}, "
-                f"channels={channels}; all are at least 1 and channels is a multiple of 4."
+                f"channels={channels}, keypoints={keypoints}; all but the last are at least 1 and channels is a "
+                "multiple of 4."
             )
         self.latent_dim, self.tokens, self.image_size = latent_dim, grid_size**2, image_size
         self.map_shape = (map_channels, -(-image_size // CELL), -(-image_size // CELL))
         places = self.map_shape[1] * self.map_shape[2]
         self.read = nn.Linear(self.tokens * latent_dim, width)
         self.spread = nn.Linear(width, map_channels * places)
-        self.gather = nn.Conv2d(map_channels, channels, kernel_size=3, padding=1)
+        self.bumps = Keypoints(self.tokens * latent_dim, keypoints, 2 * self.map_shape[1]) if keypoints else None
+        self.gather = nn.Conv2d(map_channels + keypoints, channels, kernel_size=3, padding=1)
         self.to_half = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
         self.refine = nn.Conv2d(channels // 4, channels // 2, kernel_size=3, padding=1)
         self.to_full = nn.Conv2d(channels // 2, COLOURS * 4, kernel_size=3, padding=1)
@@ -81,10 +92,39 @@ class CompactImageDecoder(ImageHead):
                 f"Tokens to decode are (batch, {self.tokens}, {self.latent_dim}), but these have shape "
                 f"{tuple(tokens.shape)}."
             )
-        x = self.spread(F.gelu(self.read(tokens.flatten(1)))).unflatten(1, self.map_shape)
-        x = F.gelu(self.gather(F.interpolate(x, scale_factor=2)))
+        seen = tokens.flatten(1)
+        x = self.spread(F.gelu(self.read(seen))).unflatten(1, self.map_shape)
+        x = F.interpolate(x, scale_factor=2)
+        if self.bumps is not None:
+            x = torch.cat([x, self.bumps(seen)], dim=1)
+        x = F.gelu(self.gather(x))
         x = F.pixel_shuffle(F.gelu(self.to_half(x)), 2)
         x = F.pixel_shuffle(self.to_full(F.gelu(self.refine(x))), 2)
         return self.mean + x[..., : self.image_size, : self.image_size]
 
     forward = pictures
+
+
+class Keypoints(nn.Module):
+    """Gaussian bumps at places that are read off a vector linearly.
+
+    Args:
+        inputs: length of the vector.
+        count: K, how many bumps.
+        size: side of the maps that they are drawn on, which reach from -1 to 1.
+    """
+
+    axis: Tensor
+
+    def __init__(self, inputs: int, count: int, size: int):
+        super().__init__()
+        self.place = nn.Linear(inputs, 2 * count)
+        # From a bump of a few cells to one that is felt from everywhere.
+        self.log_width = nn.Parameter(torch.linspace(NARROW, WIDE, count).log())
+        self.register_buffer("axis", (torch.arange(size) + 0.5) / size * 2 - 1, persistent=False)
+
+    def forward(self, vector: Tensor) -> Tensor:
+        """Vectors (B, inputs) to maps (B, K, size, size)."""
+        away = self.axis - self.place(vector).unflatten(1, (-1, 2)).unsqueeze(-1)
+        rows, columns = (-away.square() / (2 * self.log_width.exp().square()).view(-1, 1, 1)).unbind(2)
+        return (rows.unsqueeze(-1) + columns.unsqueeze(-2)).exp()

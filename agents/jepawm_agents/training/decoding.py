@@ -25,7 +25,8 @@ class ImageTraining:
     Args:
         head: to be trained.
         frames: data.
-        settings: table ``train`` of a recipe; ``loss`` holds the weights of ``l2``, ``l1`` and ``lpips``.
+        settings: table ``train`` of a recipe; ``loss`` holds the weights of ``l2``, ``l1`` and ``lpips``,
+            ``standardise_colours`` says whether ``l2`` and ``l1`` are of :func:`standardised_colours`.
         perceptual: needed where LPIPS has a weight.
     """
 
@@ -34,16 +35,22 @@ class ImageTraining:
     ):
         self.head, self.frames, self.settings, self.perceptual = head, frames, settings, perceptual
         self.mean_image = frames.mean_image()
+        self.colours = standardised_colours(frames.some_images()) if settings["standardise_colours"] else None
 
     def loss_of_step(self, step: int, share: Share = WHOLE) -> Tensor:
         """The weighted errors on a share of the frames of step k."""
         batch = _draw(self.frames, self.settings, step, share)
         images = self.head.pictures(batch.latents)
+        shown, right = (self._colours(part) for part in (images, batch.images))
         weights = self.settings["loss"]
-        loss = weights["l2"] * F.mse_loss(images, batch.images) + weights["l1"] * F.l1_loss(images, batch.images)
+        loss = weights["l2"] * F.mse_loss(shown, right) + weights["l1"] * F.l1_loss(shown, right)
         if self.perceptual is not None:
             loss = loss + weights["lpips"] * self.perceptual.between(images, batch.images).mean()
         return loss
+
+    def _colours(self, images: Tensor) -> Tensor:
+        """What the loss compares."""
+        return images if self.colours is None else torch.einsum("dc,bchw->bdhw", self.colours, images)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -106,6 +113,21 @@ class StateTraining:
         each = errors.square().mean(dim=0).sqrt()
         figures = {"val_rmse": float((errors / self.std).square().mean().sqrt())}
         return figures | {f"val_rmse_{entry}": float(value) for entry, value in enumerate(each)}
+
+
+def standardised_colours(images: Tensor) -> Tensor:
+    """The matrix (3, 3) that takes errors of these images (N, 3, H, W) to deviations along their principal colours.
+
+    A small thing of its own colour hardly counts beside large ones: Two Rooms' dot is 2 % of its pictures' variance,
+    and a decoder that never shows it has nearly the least squared error. Along principal colours it is as much as the
+    walls. Deviations below a tenth of the largest are taken as that, so that a colour that never occurs does not
+    count; the matrix has the norm of the identity.
+    """
+    differences = (images - images.mean(dim=0)).transpose(0, 1).flatten(1)
+    variances, colours = torch.linalg.eigh(differences @ differences.T / differences.shape[1])
+    least = (0.01 * variances.max()).clamp_min(1e-12)  # all images alike: nothing to learn, and nothing to divide by
+    matrix = (colours / variances.maximum(least).sqrt()).T
+    return matrix * (len(matrix) ** 0.5 / matrix.norm())
 
 
 def psnr(errors: Tensor) -> float:

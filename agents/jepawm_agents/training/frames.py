@@ -99,9 +99,13 @@ class Frames:
         for first in range(0, len(chosen), SOME_BATCH):
             yield self.read(chosen[first : first + SOME_BATCH])
 
+    def some_images(self) -> Tensor:
+        """Up to 512 training images, (N, 3, H, W)."""
+        return torch.cat([batch.images for batch in self.some(self.train)])
+
     def mean_image(self) -> Tensor:
         """Mean of some training images, (3, H, W)."""
-        return torch.cat([batch.images for batch in self.some(self.train)]).mean(dim=0)
+        return self.some_images().mean(dim=0)
 
 
 def _states(store: Store) -> Tensor:
