@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import signature
 
 import torch
 from torch import Tensor
@@ -36,7 +37,6 @@ def negative_cosine(latent: Tensor, goal: Tensor) -> Tensor:
 
 DISTANCES: dict[str, Distance] = {"L2": mean_squared, "L1": mean_absolute, "cos": negative_cosine}
 REDUCTIONS = ("last", "sum")
-OBJECTIVE_SETTINGS = ("reduce", "alpha", "ramp")
 
 
 @dataclass(frozen=True)
@@ -98,3 +98,6 @@ def make_objective(name: str, *, reduce: str = "last", alpha: float = 0.1, ramp:
     if ramp and reduce != "sum":
         raise ConfigError(f'ramp={ramp:g} weighs the frames of a sum; set reduce to "sum" or leave it out.')
     return Objective(DISTANCES[name], reduce, float(alpha), float(ramp))
+
+
+OBJECTIVE_SETTINGS = tuple(name for name in signature(make_objective).parameters if name != "name")
