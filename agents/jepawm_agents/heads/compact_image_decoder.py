@@ -13,6 +13,8 @@ CELL = 8
 """Pixels from one place of the first map to the next."""
 NARROW, WIDE = 0.1, 0.4
 """Standard deviations that fresh bumps have, of 2 from edge to edge."""
+FAR = -30.0
+"""Least exponent of a bump: smaller ones give denormal numbers, with which processors are slow."""
 
 
 class CompactImageDecoder(ImageHead):
@@ -126,5 +128,6 @@ class Keypoints(nn.Module):
     def forward(self, vector: Tensor) -> Tensor:
         """Vectors (B, inputs) to maps (B, K, size, size)."""
         away = self.axis - self.place(vector).unflatten(1, (-1, 2)).unsqueeze(-1)
-        rows, columns = (-away.square() / (2 * self.log_width.exp().square()).view(-1, 1, 1)).unbind(2)
+        exponents = -away.square() / (2 * self.log_width.exp().square()).view(-1, 1, 1)
+        rows, columns = exponents.clamp_min(FAR).unbind(2)
         return (rows.unsqueeze(-1) + columns.unsqueeze(-2)).exp()
