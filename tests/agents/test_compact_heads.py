@@ -313,17 +313,30 @@ def test_the_shipped_decoder_shows_wall_as_it_is():
         ("jepa_wm_pointmaze", {}, 6.0),
         ("jepa_wm_pusht", {}, 1.5),
         ("jepa_wm_metaworld", {"render_quality": "fast"}, 2.5),
+        ("eb_jepa_two_rooms", {"channels": "two", "image_size": 65}, 10.0),
     ],
 )
 def test_a_shipped_decoder_shows_more_than_the_mean_picture(agent, options, gain):
     """Decibels on goals; the tiny pusher of Push-T is what is missing most."""
-    env = gymnasium.make(load_registry().card(agent).default_env or "", image_size=64, **options)
+    env = gymnasium.make(load_registry().card(agent).default_env or "", **{"image_size": 64, **options})
     pixels = torch.from_numpy(np.stack([env.reset(seed=seed)[0]["goal_pixels"] for seed in range(100, 124)]))
     env.close()
     shown = load_decoder(agent).decode(FrozenEncoder.of(world_model_of(agent).model)(pixels)).double() / 255
-    true = pixels.double() / 255
+    true = as_rgb(pixels).double() / 255
     errors = [(picture - true).square().mean() for picture in (shown, true.mean(dim=0))]
     assert float(10 * (errors[1] / errors[0]).log10()) > gain
+
+
+def test_the_shipped_decoder_of_two_rooms_shows_the_dot_where_it_is():
+    env = gymnasium.make("JepaWM/TwoRooms-v0", channels="two", image_size=65)
+    pixels = torch.from_numpy(np.stack([env.reset(seed=seed)[0]["pixels"] for seed in range(100, 124)]))
+    env.close()
+    encoder = FrozenEncoder.of(world_model_of("eb_jepa_two_rooms").model)
+    shown = load_decoder("eb_jepa_two_rooms").decode(encoder(pixels))
+    found, right = (
+        np.stack([_dot(picture) for picture in np.asarray(pictures)]) for pictures in (shown, as_rgb(pixels))
+    )
+    assert np.abs(found - right).max() < 2.0  # pixels of 65
 
 
 def _dot(picture: np.ndarray) -> np.ndarray:
