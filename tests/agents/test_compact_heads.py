@@ -37,7 +37,7 @@ LARGE = {
 every_head = pytest.mark.parametrize(
     "config",
     [IMAGE, POINTS, STATE, *LARGE.values()],
-    ids=lambda c: "-".join(map(str, list(c.values())[:2] + list(c)[6:])),
+    ids=["image-compact", "image-compact-keypoints", "state-compact", "image-transformer", "state-transformer"],
 )
 
 

@@ -13,8 +13,9 @@ CELL = 8
 """Pixels from one place of the first map to the next."""
 NARROW, WIDE = 0.1, 0.4
 """Standard deviations that fresh bumps have, of 2 from edge to edge."""
-FAR = -30.0
-"""Least exponent of a bump: smaller ones give denormal numbers, with which processors are slow."""
+FAR = -12.0
+"""Least exponent along an axis, five deviations away. Farther bumps, their gradients and the squares of these would be
+denormal numbers, with which processors are many times slower."""
 
 
 class CompactImageDecoder(ImageHead):
@@ -26,7 +27,7 @@ class CompactImageDecoder(ImageHead):
 
     Something small that may be anywhere takes such maps very long to find. Keypoints are places that are read off the
     tokens linearly and drawn as bumps beside the maps, as where landmarks are to be found without labels (arXiv
-    1806.07823): their gradients say which way to go.
+    1806.07823): their gradients say which way to go, as far as five deviations of the bump.
 
     Args:
         latent_dim: channels D of a token.
@@ -121,7 +122,7 @@ class Keypoints(nn.Module):
     def __init__(self, inputs: int, count: int, size: int):
         super().__init__()
         self.place = nn.Linear(inputs, 2 * count)
-        # From a bump of a few cells to one that is felt from everywhere.
+        # From a bump of a cell or two to one that is felt from everywhere.
         self.log_width = nn.Parameter(torch.linspace(NARROW, WIDE, count).log())
         self.register_buffer("axis", (torch.arange(size) + 0.5) / size * 2 - 1, persistent=False)
 

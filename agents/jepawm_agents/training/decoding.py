@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from jepawm_agents.heads.base import ImageHead
 from jepawm_agents.heads.perceptual import PerceptualDistance
@@ -34,23 +33,22 @@ class ImageTraining:
         self, head: ImageHead, frames: Frames, settings: Mapping[str, Any], perceptual: PerceptualDistance | None = None
     ):
         self.head, self.frames, self.settings, self.perceptual = head, frames, settings, perceptual
-        self.mean_image = frames.mean_image()
-        self.colours = standardised_colours(frames.some_images()) if settings["standardise_colours"] else None
+        some = frames.some_images()
+        self.mean_image = some.mean(dim=0)
+        self.colours = standardised_colours(some) if settings["standardise_colours"] else None
 
     def loss_of_step(self, step: int, share: Share = WHOLE) -> Tensor:
         """The weighted errors on a share of the frames of step k."""
         batch = _draw(self.frames, self.settings, step, share)
         images = self.head.pictures(batch.latents)
-        shown, right = (self._colours(part) for part in (images, batch.images))
-        weights = self.settings["loss"]
-        loss = weights["l2"] * F.mse_loss(shown, right) + weights["l1"] * F.l1_loss(shown, right)
+        error, weights = images.float() - batch.images, self.settings["loss"]
+        if self.colours is not None:
+            # Not a matrix product: mixed precision would round the errors.
+            error = (self.colours[:, :, None, None] * error[:, None]).sum(dim=2)
+        loss = weights["l2"] * error.square().mean() + weights["l1"] * error.abs().mean()
         if self.perceptual is not None:
             loss = loss + weights["lpips"] * self.perceptual.between(images, batch.images).mean()
         return loss
-
-    def _colours(self, images: Tensor) -> Tensor:
-        """What the loss compares."""
-        return images if self.colours is None else torch.einsum("dc,bchw->bdhw", self.colours, images)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -116,17 +114,18 @@ class StateTraining:
 
 
 def standardised_colours(images: Tensor) -> Tensor:
-    """The matrix (3, 3) that takes errors of these images (N, 3, H, W) to deviations along their principal colours.
+    """The symmetric matrix (3, 3) that measures errors of these images (N, 3, H, W) in deviations of each colour.
 
     A small thing of its own colour hardly counts beside large ones: Two Rooms' dot is 2 % of its pictures' variance,
-    and a decoder that never shows it has nearly the least squared error. Along principal colours it is as much as the
-    walls. Deviations below a tenth of the largest are taken as that, so that a colour that never occurs does not
-    count; the matrix has the norm of the identity.
+    and a decoder that never shows it has nearly the least squared error. Measured along the principal colours of what
+    differs from the mean image, it counts nearly as much as the walls. Deviations below a tenth of the largest are
+    taken as that: no colour weighs more than ten times as much as another. The matrix has the norm of the identity,
+    so that the largest colour weighs less than without it.
     """
     differences = (images - images.mean(dim=0)).transpose(0, 1).flatten(1)
     variances, colours = torch.linalg.eigh(differences @ differences.T / differences.shape[1])
     least = (0.01 * variances.max()).clamp_min(1e-12)  # all images alike: nothing to learn, and nothing to divide by
-    matrix = (colours / variances.maximum(least).sqrt()).T
+    matrix = (colours / variances.maximum(least).sqrt()) @ colours.T
     return matrix * (len(matrix) ** 0.5 / matrix.norm())
 
 

@@ -17,7 +17,6 @@ from jepawm_agents.errors import AgentError, ConfigError
 from jepawm_agents.suggest import unknown
 from jepawm_agents.training.checkpoint import Checkpoint
 from jepawm_agents.training.curve import latest, write_curve
-from jepawm_agents.training.denormals import denormals_flushed
 from jepawm_agents.training.distributed import Ranks
 from jepawm_agents.training.interruption import Interruption
 from jepawm_agents.training.learner import PRECISIONS, Learned, Learner
@@ -141,8 +140,7 @@ def run_loop(
     if evaluate is not None and evaluate_every > 0:
         takings.append((evaluate_every, evaluate))
     loop = _Loop(stage, modules, settings, learner, takings, out, Checkpoint(out / f"{stage}.ckpt", identity), logs)
-    with denormals_flushed():
-        loop.run(resume, progress, writes=ranks.first)
+    loop.run(resume, progress, writes=ranks.first)
     return latest(loop.rows)
 
 
