@@ -6,7 +6,6 @@ A batch of tasks goes in, finished episodes come out as soon as they are done, i
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from jepawm_bench.player import Conditions, Player
 from jepawm_bench.registry import make_agent
 from jepawm_bench.results import Finished
 from jepawm_bench.tasks import Task
-from jepawm_bench.threads import ONE_THREAD
+from jepawm_bench.threads import environment_of_workers
 
 Batch = Sequence[Task]
 
@@ -117,7 +116,7 @@ def hire(request: AgentRequest, conditions: Conditions, workers: int) -> Iterato
         return
     context = multiprocessing.get_context("spawn")
     members: list[tuple[BaseProcess, Connection]] = []
-    with _environment(ONE_THREAD):
+    with environment_of_workers():
         for _ in range(workers):
             ours, theirs = context.Pipe()
             process = context.Process(target=_work, args=(theirs, request, conditions), daemon=True)
@@ -145,18 +144,3 @@ def _work(connection: Connection, request: AgentRequest, conditions: Conditions)
         return
     except Exception as error:
         connection.send(AgentFailed(f"A worker failed: {type(error).__name__}: {error}.", traceback.format_exc()))
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Environment variables that children inherit; put back afterwards."""
-    before = {key: os.environ.get(key) for key in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for key, value in before.items():
-            if value is None:
-                del os.environ[key]
-            else:
-                os.environ[key] = value

@@ -23,11 +23,15 @@ def leaderboard(
     check: Annotated[bool, typer.Option("--check", help="Fail if a page is out of date or a run is forged.")] = False,
     runs: Annotated[Path | None, typer.Option(help="Print a table of the runs in this folder instead.")] = None,
     root: Annotated[Path | None, typer.Option(help="The leaderboards folder.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that check runs; one a core when missing.")
+    ] = None,
 ) -> int:
     """Tables from run folders."""
     from jepawm_bench.leaderboard import measured_rows, read_runs, reference_rows, tables
     from jepawm_bench.planner_study import split_runs
     from jepawm_bench.protocols import find_env
+    from jepawm_bench.threads import available_cores
 
     if runs is not None and (write or check):
         raise UsageError("--runs prints a table; it cannot be used with --write or --check.")
@@ -51,7 +55,7 @@ def leaderboard(
     pages = _pages(_whole_families(tables(rows), wanted), home) | _study_page(study if asked_study else [], home)
     if check:
         checked = [(path, _replayed(claims.spec.env)) for path, claims in found if wanted in (None, claims.spec.env)]
-        return _check(pages, checked, home, only_one=wanted is not None)
+        return _check(pages, checked, home, only_one=wanted is not None, workers=workers or available_cores())
     for path, text in pages.items():
         path.write_text(text, encoding="utf-8")
         typer.echo(f"written {path}")
@@ -127,8 +131,10 @@ def _replayed(env_id: str) -> int | None:
     return FEW if ENVIRONMENTS[env_id].slow else None
 
 
-def _check(pages: dict[Path, str], runs: list[tuple[Path, int | None]], home: Path, only_one: bool) -> int:
-    from jepawm_bench.verify import verify
+def _check(
+    pages: dict[Path, str], runs: list[tuple[Path, int | None]], home: Path, *, only_one: bool, workers: int
+) -> int:
+    from jepawm_bench.verify_many import verify_many
 
     problems = [
         f"{path} is not what the run folders give; run 'jepawm-bench leaderboard --write'."
@@ -138,8 +144,7 @@ def _check(pages: dict[Path, str], runs: list[tuple[Path, int | None]], home: Pa
     if not only_one:
         orphans = sorted(set(home.glob("*.md")) - set(pages) - {home / "README.md"})
         problems += [f"{path} has no finished run behind it; remove it." for path in orphans]
-    for path, episodes in runs:
-        verification = verify(path, episodes=episodes)
+    for (path, _), verification in zip(runs, verify_many(runs, workers=workers), strict=True):
         if not verification.passed:
             problems.append(f"{path} is not what it claims; see 'jepawm-bench verify {path}'.")
     for problem in problems:
