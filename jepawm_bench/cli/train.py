@@ -19,9 +19,11 @@ def train(
 ) -> int:
     """Train a world model or a head."""
     from jepawm_bench.cli.progress import stages_bar
+    from jepawm_bench.memory import keep_freed_memory
     from jepawm_bench.settings import parse_overrides
     from jepawm_bench.training import train as start
 
+    keep_freed_memory()
     folder = out or Path("runs") / f"train-{recipe}"
     overrides = parse_overrides(settings or [])
     try:
