@@ -85,7 +85,10 @@ def train(out: Path, settings: Mapping[str, Any], recipe: str = "compact/decoder
 
 def curve(path: Path) -> list[dict[str, float]]:
     with path.open(newline="") as file:
-        return [{key: float(value) for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+        return [
+            {key: float(value) for key, value in row.items() if value and key != "seconds"}
+            for row in csv.DictReader(file)
+        ]
 
 
 def of_wall(recipe: str, **train: Any) -> dict[str, Any]:
@@ -147,7 +150,7 @@ def test_a_decoder_learns_to_show_what_latents_say(tmp_path):
 def test_a_state_decoder_learns_where_the_dot_is(tmp_path):
     settings = of_wall("compact/state_decoder", steps=60, learning_rate=1e-2)
     path = train(tmp_path / "out", settings, "compact/state_decoder")
-    rows = curve(tmp_path / "out" / "state_decoder.csv")
+    rows = [row for row in curve(tmp_path / "out" / "state_decoder.csv") if "val_rmse" in row]
     assert rows[-1]["val_rmse"] < min(0.3, rows[0]["val_rmse"])  # 1 is knowing nothing
     decoder, env = load_state_decoder("jepa_wm_wall", path), WallEnv(obs_type="state")
     states = np.stack([env.sample_states(seed)[0] for seed in range(100, 164)])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ import torch
 from torch import nn
 
 from jepawm_agents.errors import AgentError, ConfigError, WeightsError
+from jepawm_agents.heads.by_agent import world_model_of
+from jepawm_agents.heads.frozen_encoder import FrozenEncoder
 from jepawm_agents.training.data import Episodes, Windows, step_generator
 from jepawm_agents.training.loop import LoopSettings, run_loop
 from jepawm_agents.training.run import main
@@ -41,6 +45,7 @@ def tiny(recipe: str = WALL, **train: Any) -> dict[str, Any]:
     return {
         "data": {"episodes": 24, "steps": 35, "image_size": 16},
         "encoder": {
+            "weights": "",
             "steps": ENCODER_STEPS,
             "batch_size": 16,
             "model": {"image_size": 16, "channels": [4, 8, 8], "latent_dim": 4},
@@ -111,8 +116,11 @@ def test_the_loss_of_the_predictor_falls(finished):
 
 def test_the_folder_holds_weights_curves_and_the_recipe(finished):
     out, _ = finished
-    assert [row["step"] for row in curve(out / "predictor.csv")] == ["30", "60"]
-    assert [row["step"] for row in curve(out / "encoder.csv")] == ["22", "44", "66", "88", "110"]
+    rows = curve(out / "predictor.csv")
+    assert [row["step"] for row in rows] == [str(step + 1) for step in range(PREDICTOR_STEPS)]
+    assert all(row["loss"] for row in rows)
+    assert [row["step"] for row in rows if row["val_1"]] == ["30", "60"]
+    assert [row["step"] for row in curve(out / "encoder.csv") if row["alarm"]] == ["22", "44", "66", "88", "110"]
     for name in ("model.safetensors", "encoder.safetensors", "recipe.json", "data.h5"):
         assert (out / name).is_file()
 
@@ -169,6 +177,41 @@ def test_unknown_settings_are_refused_before_anything_is_written(tmp_path):
     with pytest.raises(ConfigError, match=r"Did you mean train\.steps"):
         train(tmp_path / "out", settings={"train": {"stepps": 3}})
     assert not (tmp_path / "out").exists()
+
+
+def test_the_shipped_encoder_is_taken_as_it_is(tmp_path):
+    data = {"episodes": 2, "steps": 35}
+    settings = {"data": data, "model": {"predictor": PREDICTORS[WALL]}, "train": {"steps": 1, "batch_size": 2}}
+    state = torch.random.get_rng_state()
+    path = train(tmp_path / "out", settings=settings)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    trained = load_world_model(path)
+    shipped = world_model_of("jepa_wm_wall").model
+    assert FrozenEncoder.of(trained).sha256() == FrozenEncoder.of(shipped).sha256()
+
+
+@pytest.mark.parametrize(
+    ("encoder", "named"),
+    [({"steps": 5}, r"encoder\.steps"), ({"model": {"latent_dim": 4}}, r"encoder\.model")],
+)
+def test_settings_of_a_training_that_is_not_done_are_refused(tmp_path, encoder, named):
+    with pytest.raises(ConfigError, match=rf"{named} would have no effect: encoder\.weights=shipped .* jepa_wm_wall"):
+        train(
+            tmp_path / "out", settings={"encoder": {**encoder, "state_columns": [0]} if "state" in named else encoder}
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)  # a minute on two idle cores; the suite shares them
+def test_the_recipe_of_the_readme_learns_in_two_hundred_steps(tmp_path):
+    command = [sys.executable, "-m", "jepawm_bench", "train", "--recipe", WALL, "--set", "train.steps=200"]
+    subprocess.run([*command, "--out", str(tmp_path / "out")], check=True, capture_output=True)
+    rows = curve(tmp_path / "out" / "predictor.csv")
+    losses = {int(row["step"]): float(row["loss"]) for row in rows}
+    assert sorted(losses) == [50, 100, 150, 200]
+    assert losses[200] < 0.5 * losses[50]
+    assert float(rows[-1]["val_6"]) < float(rows[-1]["val_copy_6"])
+    assert load_world_model(tmp_path / "out" / "model.safetensors").config["encoder"]["image_size"] == 64
 
 
 def test_unreadable_encoder_weights_are_refused(tmp_path, finished):
@@ -298,7 +341,8 @@ def test_an_encoder_may_learn_to_read_proprioception_and_labels(tmp_path):
     train(tmp_path, settings=settings)
     rows = curve(tmp_path / "encoder.csv")
     for name in ("val_proprio", "val_state"):  # 1.0: the mean of the targets
-        assert float(rows[-1][name]) < min(0.7, float(rows[0][name]))
+        first = next(row[name] for row in rows if row[name])
+        assert float(rows[-1][name]) < min(0.7, float(first))
 
 
 def test_labels_that_name_nothing_are_refused(tmp_path):

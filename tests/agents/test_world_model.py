@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from jepawm_agents.errors import ConfigError
+from jepawm_agents.world_models.jepa import Normaliser
 from jepawm_agents.world_models.weights import load_world_model, save_world_model
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
@@ -50,3 +51,14 @@ def test_any_constant_makes_units_normalised_ones(tiny_model, constant):
     normaliser = tiny_model().normaliser
     getattr(normaliser, constant)[1] = 2.0
     assert not normaliser.is_identity()
+
+
+def test_a_dimension_that_never_changes_normalises_to_nothing():
+    normaliser = Normaliser(2, 3)
+    proprio = torch.randn(400, 3, generator=torch.Generator().manual_seed(0))
+    proprio[:, 1] = 1000.1  # in float32 the deviation of such a column need not be zero
+    normaliser.fit(torch.zeros(400, 2), proprio)
+    found = normaliser.proprio(proprio)
+    assert torch.isfinite(found).all() and found[:, 1].abs().max() < 1e-3
+    assert torch.equal(normaliser.proprio_std[[0, 2]], proprio.std(dim=0)[[0, 2]])
+    assert torch.equal(normaliser.actions(torch.zeros(5, 2)), torch.zeros(5, 2))

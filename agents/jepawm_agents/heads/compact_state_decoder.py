@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from jepawm_agents.errors import ConfigError
+from jepawm_agents.world_models.jepa import deviation
 
 
 class CompactStateDecoder(nn.Module):
@@ -43,8 +44,7 @@ class CompactStateDecoder(nn.Module):
         """Take mean and deviation of the answers from states (..., S); entries that never change keep deviation 1."""
         flat = states.flatten(0, -2)
         self.mean.copy_(flat.mean(dim=0))
-        std = flat.std(dim=0)
-        self.std.copy_(torch.where(std > 0, std, 1.0))
+        self.std.copy_(deviation(flat))
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Decode tokens (..., P, D) to states (..., S) in the environment's units.

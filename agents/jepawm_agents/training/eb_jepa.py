@@ -19,8 +19,8 @@ from jepawm_agents.training.loggers import check_logs, make_logs
 from jepawm_agents.training.loop import LoopSettings, Progress, run_loop
 from jepawm_agents.training.model_config import model_config
 from jepawm_agents.training.planning_evaluation import PlanningEvaluation, planning_task
-from jepawm_agents.training.refine import check_refinement, refined_model, refinement, stage
-from jepawm_agents.training.two_rooms import Batch, TwoRoomsWindows, check_data
+from jepawm_agents.training.refine import check_refinement, refined_model, refinement, stage, training_walks
+from jepawm_agents.training.two_rooms import Batch, TwoRoomsWindows, check_data, sha256_of
 from jepawm_agents.world_models.eb_jepa import GRUPredictor
 from jepawm_agents.world_models.encoders.impala import ImpalaEncoder
 from jepawm_agents.world_models.jepa import JEPAWorldModel
@@ -59,7 +59,9 @@ def train(plan: Mapping[str, Any], *, out: Path, resume: bool, progress: Progres
         clipped=training.clipped,
         **common,
     )
+    data = {"data_sha256": windows.sha256}
     if plan["refine"]["steps"]:
+        data["refine_data_sha256"] = sha256_of(training_walks(windows, stage(plan)))
         with torch.random.fork_rng(devices=[]):
             model = refined_model(model, plan).to(device)
         refined = refinement(model, windows, stage(plan), progress)
@@ -77,7 +79,7 @@ def train(plan: Mapping[str, Any], *, out: Path, resume: bool, progress: Progres
         )
     path = out / "model.safetensors"
     if Ranks.current().first:
-        notes = {"recipe": plan, "data_sha256": windows.sha256, "validation": figures}
+        notes = {"recipe": plan, **data, "validation": figures}
         save_world_model(model.cpu().eval(), path, notes=notes)
         for name in ("probe", "inverse_dynamics"):
             save_file(getattr(training, name).cpu().state_dict(), out / f"{name}.safetensors")
@@ -91,6 +93,11 @@ def check(plan: Mapping[str, Any]) -> None:
         ConfigError: naming them.
     """
     data, model, settings = plan["data"], plan["model"], plan["train"]
+    if Ranks.current().size > 1:
+        raise ConfigError(
+            "EB-JEPA is trained by one process: variances and covariances are those of the whole batch. Start it "
+            "without torchrun."
+        )
     check_data(data)
     families = {
         "encoder": (plan["encoder"]["model"]["family"], "impala"),

@@ -21,6 +21,7 @@ from jepawm_agents.training.data import ByFrame, Episodes, step_generator
 from jepawm_agents.training.frames_on_disk import FramesOnDisk
 from jepawm_agents.training.losses import covariance, variance
 from jepawm_agents.world_models.compact_encoder import CompactEncoder
+from jepawm_agents.world_models.jepa import deviation
 
 Pairs = tuple[Tensor, Tensor, dict[str, Tensor]]
 """Pixels, actions and truths of a batch, as :meth:`EncoderTraining.terms` takes them."""
@@ -56,7 +57,7 @@ class EncoderTraining(nn.Module):
         features = encoder.latent_dim * encoder.grid_size**2
         actions = episodes.actions.shape[-1]
         self.head = nn.Sequential(nn.Linear(2 * features, HEAD_WIDTH), nn.GELU(), nn.Linear(HEAD_WIDTH, actions))
-        self.action_std = episodes.real_steps(episodes.train).std(dim=0)
+        self.action_std = deviation(episodes.real_steps(episodes.train))
         self._truths = {name: truth for name, truth in _truths(episodes, settings).items() if settings[name]}
         self.readings = nn.ModuleDict(
             {name: nn.Linear(features, truth.shape[-1]) for name, truth in self._truths.items()}
@@ -156,7 +157,7 @@ def _truths(episodes: Episodes, settings: Mapping[str, Any]) -> dict[str, Tensor
 
 def _standardised(values: Tensor, episodes: Episodes) -> Tensor:
     real = episodes.real_frames(values, episodes.train)
-    return (values - real.mean(dim=0)) / real.std(dim=0).clamp_min(1e-6)
+    return (values - real.mean(dim=0)) / deviation(real)
 
 
 def _probe(fitted: tuple[Tensor, Tensor], read: tuple[Tensor, Tensor]) -> float:

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from jepawm_agents.checkpoints.by_reference import source_of
 from jepawm_agents.checkpoints.encoder import load_encoder
 from jepawm_agents.errors import ConfigError, WeightsError
+from jepawm_agents.heads.by_agent import world_model_of
 from jepawm_agents.suggest import unknown
 from jepawm_agents.training.data import Episodes
 from jepawm_agents.training.distributed import Ranks, choose_device
@@ -20,6 +21,7 @@ from jepawm_agents.training.encoder import EncoderTraining, encode_all
 from jepawm_agents.training.features import check_cache
 from jepawm_agents.training.loggers import make_logs
 from jepawm_agents.training.loop import LoopSettings, Progress, run_loop
+from jepawm_agents.training.recipes import load_recipe
 from jepawm_agents.world_models.compact_encoder import CompactEncoder
 from jepawm_agents.world_models.encoders.base import Encoder, PatchEncoder
 from jepawm_agents.world_models.encoders.registry import ENCODERS
@@ -27,6 +29,10 @@ from jepawm_agents.world_models.reference import load_strictly
 from jepawm_agents.world_models.weights import build_encoder
 
 STANDARDISE_FRAMES = 8192
+SHIPPED = "shipped"
+"""As ``encoder.weights``: the encoder of the weights that come with the recipe's agent."""
+NOT_OF_ITS_TRAINING = ("weights", "cache", "cache_dtype", "cache_folder", "encode_batch")
+"""Of table ``encoder``: what may be set where the encoder is there already."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +44,13 @@ class MadeEncoder:
     """Where its weights lie, if not in the world model's own file; see :func:`.by_reference.source_of`."""
 
 
-def check_encoder(settings: Mapping[str, Any]) -> None:
-    """Refuse a table ``encoder`` that gives none.
+def check_encoder(plan: Mapping[str, Any]) -> None:
+    """Refuse a recipe whose table ``encoder`` gives none, or says what would have no effect.
 
     Raises:
         ConfigError: naming the setting.
     """
+    settings = plan["encoder"]
     check_cache(settings)
     family = settings["model"].get("family")
     if family not in ENCODERS:
@@ -57,6 +64,8 @@ def check_encoder(settings: Mapping[str, Any]) -> None:
         return
     if family != "compact":
         raise ConfigError(f"Encoder {family!r} is not trained by recipes of this kind.")
+    if settings["weights"] == SHIPPED:
+        _refuse_changes_to_shipped(plan)
     if settings["state"] and not (settings["state_columns"] or settings["state_angles"]):
         raise ConfigError("encoder.state reads labels, but state_columns and state_angles name none of the state.")
     if not settings["weights"] and (settings["steps"] < 0 or settings["batch_size"] < 1):
@@ -85,10 +94,24 @@ def make_encoder(
         return MadeEncoder(loaded.encoder, source_of(loaded))
     _check_images(settings["model"]["image_size"], episodes)
     if settings["weights"]:
-        given = build_encoder(settings["model"])
-        load_strictly(given, _read(Path(settings["weights"])))
-        return MadeEncoder(given.eval())
+        with torch.random.fork_rng(devices=[]):  # building a model draws weights, even where they are then loaded
+            return MadeEncoder(_given(plan))
     return MadeEncoder(_trained(plan, episodes, out, resume, progress))
+
+
+def _refuse_changes_to_shipped(plan: Mapping[str, Any]) -> None:
+    """A setting of how the encoder is made would be passed over without a word where it is taken as it is."""
+    stated = load_recipe(plan["name"])["encoder"]
+    changed = [
+        f"encoder.{key}"
+        for key, value in plan["encoder"].items()
+        if key not in NOT_OF_ITS_TRAINING and value != stated[key]
+    ]
+    if changed:
+        raise ConfigError(
+            f"{', '.join(changed)} would have no effect: encoder.weights={SHIPPED} takes the encoder that comes with "
+            f"{plan['agent']} as it is. Train one of your own with --set encoder.weights= (nothing behind the sign)."
+        )
 
 
 def _published(settings: Mapping[str, Any]) -> bool:
@@ -108,6 +131,16 @@ def _check_images(size: int, episodes: Episodes) -> None:
             f"The images are {found[0]} x {found[1]}, but the encoder reads {size} x {size}; resize them with "
             f"`jepawm-bench data convert --from DATA --image-size {size} --out NEW`, or set encoder.model.image_size."
         )
+
+
+def _given(plan: Mapping[str, Any]) -> Encoder:
+    """A compact encoder that is there already."""
+    settings = plan["encoder"]
+    if settings["weights"] == SHIPPED:
+        return world_model_of(plan["agent"]).model.encoder
+    encoder = build_encoder(settings["model"])
+    load_strictly(encoder, _read(Path(settings["weights"])))
+    return encoder.eval()
 
 
 def _trained(

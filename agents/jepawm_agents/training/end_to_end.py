@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from jepawm_agents.heads.layout import LayoutHead
 from jepawm_agents.heads.position_probe import PositionProbe
-from jepawm_agents.training.alarms import imagined_alarms, sound, spread
+from jepawm_agents.training.alarms import encoder_alarms, imagined_alarms, sound, spread
 from jepawm_agents.training.encoder import encode_all
 from jepawm_agents.training.losses import EBJEPAWeights, eb_jepa_loss
 from jepawm_agents.training.two_rooms import Batch
@@ -108,7 +108,9 @@ class EndToEndTraining(nn.Module):
         figures = {"effective_rank": found.rank, "smallest_std": float(found.std.min())}
         if self.settings["alarms"]:
             steps = imagined.shape[1]
-            alarms = imagined_alarms(spread(imagined.flatten(0, 1)), spread(latents[:, :steps].flatten(0, 1)))
+            # The encoder first: where its latents are all alike, imagined ones are no worse.
+            alarms = encoder_alarms(found)
+            alarms += imagined_alarms(spread(imagined.flatten(0, 1)), spread(latents[:, :steps].flatten(0, 1)))
             figures["alarm"] = sound("eb_jepa", alarms)
         return figures
 

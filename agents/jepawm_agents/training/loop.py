@@ -202,7 +202,7 @@ class _Loop:
         rates = {"learning_rate": learned.learning_rate, "gradient_norm": float(learned.gradient_norm)}
         taken = {name: value for take in takers for name, value in take().items()} if writes else {}
         self.figures |= taken
-        if writes and takers:
+        if writes:
             seconds = round(time.monotonic() - self.began, 1)
             self.rows.append({"step": done, "seconds": seconds, "loss": self.figures["loss"], **taken})
             write_curve(self.curve, self.rows)

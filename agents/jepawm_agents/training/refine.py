@@ -128,6 +128,11 @@ def refinement(
     return Refinement(model.predictor, walks, settings)
 
 
+def training_walks(windows: TwoRoomsWindows, settings: Mapping[str, Any]) -> Trajectories:
+    """The walks that the stage trains on, before they are encoded."""
+    return windows.whole_walks(WALKS, settings["episodes"], settings["wander"])
+
+
 @torch.no_grad()
 def encoded(model: JEPAWorldModel, walks: Trajectories, windows: TwoRoomsWindows, progress: Progress) -> LatentWalks:
     """Latents of whole walks, on the encoder's device; their pictures are drawn a few at a time."""

@@ -72,17 +72,15 @@ class TwoRoomsWindows:
             )
 
     @property
-    def sha256(self) -> str | None:
-        """Hash of the walks that are trained on; None where every step makes new ones."""
-        if self._kept is None:
-            return None
-        return hashlib.sha256(self._kept.states.tobytes() + self._kept.actions.tobytes()).hexdigest()
+    def sha256(self) -> str:
+        """Hash of the walks that are trained on; where every step makes new ones, of those of the first step."""
+        return sha256_of(self._of_step(0) if self._kept is None else self._kept)
 
     def of_step(self, step: int) -> Batch:
         """The batch of step k."""
         random = step_generator(self.data["seed"], "windows", step)
         if self._kept is None:
-            walks = self._generate(range(step * self.batch_size, (step + 1) * self.batch_size))
+            walks = self._of_step(step)
             return self._cut(walks, np.arange(self.batch_size), random)
         return self._cut(self._kept, random.integers(0, len(self._kept.actions), size=self.batch_size), random)
 
@@ -95,6 +93,10 @@ class TwoRoomsWindows:
     def whole_walks(self, first: int, count: int, wander: float) -> Trajectories:
         """Walks with the numbers from ``first`` on, a share of them wandering, made anew."""
         return self._generate(range(first, first + count), wander)
+
+    def _of_step(self, step: int) -> Trajectories:
+        """The walks that step k makes; seed and law of the data decide them."""
+        return self._generate(range(step * self.batch_size, (step + 1) * self.batch_size))
 
     def _generate(self, numbers: range, wander: float = 0.0) -> Trajectories:
         data = self.data
@@ -114,6 +116,11 @@ class TwoRoomsWindows:
             torch.from_numpy(np.ascontiguousarray(states[..., :2])),
             torch.from_numpy(np.ascontiguousarray(states[:, 0, 2:])),
         )
+
+
+def sha256_of(walks: Trajectories) -> str:
+    """Hash of walks."""
+    return hashlib.sha256(walks.states.tobytes() + walks.actions.tobytes()).hexdigest()
 
 
 def check_data(data: Mapping[str, Any]) -> None:

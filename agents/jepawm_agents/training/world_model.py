@@ -72,7 +72,7 @@ def check(plan: Mapping[str, Any]) -> None:
     """
     data = plan["data"]
     check_data(data)
-    check_encoder(plan["encoder"])
+    check_encoder(plan)
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         encoder = build(model_config(plan, PLACEHOLDER, PLACEHOLDER)).encoder
     made_here = not data["path"] or data["layout"] != "store"

@@ -18,6 +18,10 @@ from jepawm_agents.world_models.encoders.base import Encoder
 CONSTANTS = ("action_mean", "action_std", "proprio_mean", "proprio_std")
 
 
+CONSTANT = 1e-6
+"""Deviation, as a share of the values' size, up to which a dimension counts as constant: rounding makes as much."""
+
+
 class Latent(NamedTuple):
     """What the model knows of a moment."""
 
@@ -34,6 +38,12 @@ class Imagination(NamedTuple):
     """(B, N, T, P, D)."""
     proprio: Tensor | None
     """(B, N, T, P, E) embedded, or None."""
+
+
+def deviation(values: Tensor) -> Tensor:
+    """Standard deviations (D,) of values (N, D); 1 for a dimension that is constant, which then normalises to 0."""
+    found = values.std(dim=0)
+    return torch.where(found > CONSTANT * (1 + values.mean(dim=0).abs()), found, 1.0)
 
 
 class Normaliser(nn.Module):
@@ -60,7 +70,7 @@ class Normaliser(nn.Module):
         for name, values in (("action", actions), ("proprio", proprio)):
             flat = values.flatten(0, -2)
             getattr(self, f"{name}_mean").copy_(flat.mean(dim=0))
-            getattr(self, f"{name}_std").copy_(flat.std(dim=0))
+            getattr(self, f"{name}_std").copy_(deviation(flat))
 
     def set(self, constants: Mapping[str, Any]) -> None:
         """Take the constants as they are given, lists of numbers under the names of :data:`CONSTANTS`.
