@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import tracemalloc
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -167,7 +168,7 @@ def other_storage(entries):
         (repeat, "does not fit into 6 elements"),
         (forget, "data/0"),
         (no_description, r"no data\.pkl"),
-        (compress, "data/0 is compressed"),
+        (compress, "is compressed"),
         (system, r"posix\.system"),
         (other_storage, "of type 'S9999'"),
     ],
@@ -176,6 +177,33 @@ def test_an_archive_that_contradicts_itself_is_refused(tmp_path, change, message
     path = rebuilt(tmp_path / "x.pth", change)
     with pytest.raises(DataError, match=rf"x\.pth is refused or damaged: .*{message}"):
         load_torch(path)
+
+
+@pytest.mark.parametrize("name", ["data.pkl", "byteorder", "data/0"])
+def test_every_entry_that_is_compressed_is_refused(tmp_path, name):
+    path = tmp_path / "x.pth"
+    torch.save(torch.arange(6.0), path)
+    with zipfile.ZipFile(path) as archive:
+        entries = {info.filename: archive.read(info) for info in archive.infolist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for entry, content in entries.items():
+            archive.writestr(entry, content, zipfile.ZIP_DEFLATED if entry == f"x/{name}" else zipfile.ZIP_STORED)
+    with pytest.raises(DataError, match=rf"x\.pth is refused or damaged: {name} is compressed"):
+        load_torch(path)
+
+
+def test_a_small_file_cannot_become_a_large_one(tmp_path):
+    path, large = tmp_path / "x.pth", 30 * 2**20
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x/data.pkl", pickle.dumps(bytes(large), protocol=3))
+    assert path.stat().st_size < large / 500
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="is compressed"):
+            load_torch(path)
+        assert tracemalloc.get_traced_memory()[1] < large / 10
+    finally:
+        tracemalloc.stop()
 
 
 def test_big_endian_files_are_read(tmp_path):

@@ -149,7 +149,7 @@ def write_wall(folder: Path) -> Written:
         torch.save(torch.zeros(steps - 2, 3, SIZE, SIZE, dtype=torch.uint8), path / "obses/episode_001.pth")
         return "its parts have different lengths"
 
-    notes = [{"door": [30.0] * steps, "wall": [32.0]}] * count
+    notes = [{"door": [30.0], "wall": [32.0]}] * count
     return Written(root, wanted, notes=notes, damage=damage)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jepawm_envs.errors import DataError
+from jepawm_envs.errors import DataError, InvalidOption
 
 
 class DamagedEpisode(DataError):
@@ -97,10 +97,14 @@ def aligned(
 
 @contextmanager
 def damage_in(source: object) -> Iterator[None]:
-    """Turn whatever reading a broken file raises into :class:`DamagedEpisode` of ``source``."""
+    """Turn whatever reading a broken file raises into :class:`DamagedEpisode` of ``source``.
+
+    Raises:
+        InvalidOption: as it was raised; a wrong option is no damage.
+    """
     try:
         yield
-    except DataError:
+    except (DataError, InvalidOption):
         raise
     except FileNotFoundError:
         raise DamagedEpisode(str(source), "a file of it is missing") from None

@@ -33,7 +33,12 @@ def fit(images: NDArray[np.uint8], size: int | None) -> NDArray[np.uint8]:
 
     Differs from the reference (``transforms.py:89-210``), which resizes without antialiasing: from 720 to 256 pixels
     that leaves out every second or third line.
+
+    Raises:
+        InvalidOption: for a size that is not positive.
     """
+    if size is not None and size < 1:
+        raise InvalidOption(f"image_size={size} is not possible; give pixels.")
     height, width = images.shape[-3:-1]
     if size is None or (height, width) == (size, size):
         return images
@@ -75,6 +80,7 @@ def read_film(source: str, film: Path | bytes, *, size: int | None = None, fps: 
 
     Raises:
         DamagedEpisode: for a film that cannot be decoded to its end.
+        InvalidOption: for an impossible ``size`` or ``fps``.
     """
     av = _av()
     content: Any = io.BytesIO(film) if isinstance(film, bytes) else str(film)
@@ -83,6 +89,8 @@ def read_film(source: str, film: Path | bytes, *, size: int | None = None, fps: 
     try:
         with av.open(content) as container:
             return _decode(source, container, size, fps)
+    except InvalidOption:  # a ValueError, but no fault of the film
+        raise
     except (av.FFmpegError, IndexError, ValueError) as problem:
         raise DamagedEpisode(source, f"its film cannot be decoded ({problem})") from None
 
@@ -112,9 +120,18 @@ def stride(native_fps: float, fps: float) -> int:
     Raises:
         InvalidOption: for a rate that is not positive.
     """
-    if fps <= 0:
+    return max(1, int(np.ceil(native_fps / checked_fps(fps) - 1e-9)))
+
+
+def checked_fps(fps: float) -> float:
+    """The rate, if it is one.
+
+    Raises:
+        InvalidOption: for a rate that is not positive.
+    """
+    if not fps > 0:  # also true for NaN
         raise InvalidOption(f"fps={fps:g} is not possible; give frames a second.")
-    return max(1, int(np.ceil(native_fps / fps - 1e-9)))
+    return fps
 
 
 def _av() -> Any:

@@ -17,18 +17,21 @@ from numpy.typing import NDArray
 from jepawm_envs.data.episode import DamagedEpisode, Episode, aligned, damage_in
 from jepawm_envs.data.poses import euler_of_quaternion, poses_to_actions
 from jepawm_envs.data.readers.base import Reader, existing_folder
-from jepawm_envs.data.readers.images import as_bytes, fit, read_film, stride
+from jepawm_envs.data.readers.images import as_bytes, checked_fps, fit, read_film, stride
 from jepawm_envs.errors import DataError, InvalidOption
 
 FRANKA_FPS = 30.0
 ARM_ACTIONS = 7
+ONE_MISSING = 1
+"""Recordings may lack the last pose or image. Counted before frames are left out, after which more would not be
+noticed."""
 
 
 class DroidReader(Reader):
     """DROID: a manifest of episode folders with ``trajectory.h5``, metadata and films.
 
     Camera poses and depth stay where they are. Actions are differences of the poses that are kept, so that they fit
-    whatever ``fps`` is.
+    whatever ``fps`` is. Poses after the last frame of the film are left out (``loadvideo_decord``).
 
     Args:
         path: ``droid_paths.csv``, lines of ``<episode folder> <number>``; folders may be relative to it.
@@ -37,7 +40,8 @@ class DroidReader(Reader):
         image_size: resize to this many pixels; as recorded when None.
 
     Raises:
-        DataError: if the manifest is missing or names no episode.
+        DataError: if the manifest is missing, no text or names no episode.
+        InvalidOption: for an ``fps`` that is not positive.
     """
 
     layout: ClassVar[str] = "droid"
@@ -48,8 +52,9 @@ class DroidReader(Reader):
     ):
         if not path.is_file():
             raise DataError(f"There is no manifest {path}; give the CSV file that lists the episode folders.")
-        self.root, self._camera, self._fps, self._size = path.parent, camera, fps, image_size
-        lines = [line.split() for line in path.read_text().splitlines() if line.strip()]
+        self.root, self._camera, self._size = path.parent, camera, image_size
+        self._fps = None if fps is None else checked_fps(fps)
+        lines = [line.split() for line in _text(path).splitlines() if line.strip()]
         if not lines or any(len(line) != 2 for line in lines):
             raise DataError(f'{path} does not consist of lines "<episode folder> <number>".')
         self._folders = [self.root / folder for folder, _ in lines]
@@ -69,8 +74,9 @@ class DroidReader(Reader):
         film = read_film(source, self._film(folder), size=self._size, fps=self._fps)
         with damage_in(source), h5py.File(folder / "trajectory.h5") as file:
             poses = _poses(source, file, "observation/robot_state")
-        _same_length(source, film.recorded, poses)
-        return _pose_episode(source, film.frames, poses[:: film.step], {"camera": self._camera})
+        if len(poses) < film.recorded - ONE_MISSING:
+            raise _too_few(source, film.recorded, len(poses))
+        return _pose_episode(source, film.frames, poses[: film.recorded : film.step], {"camera": self._camera})
 
     def _film(self, folder: Path) -> Path:
         """The film of the camera, which the metadata name by a path of the machine that recorded it."""
@@ -87,6 +93,8 @@ class DroidReader(Reader):
 
 class FrankaReader(Reader):
     """The Franka recordings of JEPA-WMs: ``episode.h5`` files with poses and images.
+
+    Images after the last pose are left out (``loadvideo_hf``).
 
     Args:
         path: a folder with ``episode.h5`` anywhere below it.
@@ -128,8 +136,9 @@ class FrankaReader(Reader):
         with damage_in(source), h5py.File(self._files[index]) as file:
             poses = _poses(source, file, "episode_data/observation")
             images = _array(source, file, f"episode_data/observation/{self._camera}", 4)
-            _same_length(source, len(images), poses)
-            pixels = fit(as_bytes(source, images[:: self._step]), self._size)
+            if len(images) < len(poses) - ONE_MISSING:
+                raise _too_few(source, len(images), len(poses))
+            pixels = fit(as_bytes(source, images[: len(poses) : self._step]), self._size)
         return _pose_episode(source, pixels, poses[:: self._step], {"camera": self._camera})
 
 
@@ -211,10 +220,15 @@ class RoboCasaReader(Reader):
         return np.concatenate([position, euler_of_quaternion(quaternion), gripper], axis=-1)
 
 
-def _same_length(source: str, images: int, poses: NDArray[np.float64]) -> None:
-    """Before frames are left out, after which too few would not be noticed."""
-    if abs(images - len(poses)) > 1:
-        raise DamagedEpisode(source, f"it has {images} images and {len(poses)} poses")
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as problem:
+        raise DataError(f"{path} is no text in UTF-8 ({problem}); give the CSV file, or save it in UTF-8.") from None
+
+
+def _too_few(source: str, images: int, poses: int) -> DamagedEpisode:
+    return DamagedEpisode(source, f"it has {images} images and {poses} poses")
 
 
 def _pose_episode(source: str, pixels: NDArray[np.uint8], poses: NDArray[np.float64], notes: dict[str, Any]) -> Episode:

@@ -65,11 +65,19 @@ def _load(archive: zipfile.ZipFile) -> Any:
     names = {name.partition("/")[2]: name for name in archive.namelist()}
     if "data.pkl" not in names:
         raise DataError("it has no data.pkl")
-    order = archive.read(names["byteorder"]) if "byteorder" in names else b"little"
+    order = _stored(archive, names, "byteorder") if "byteorder" in names else b"little"
     storages = _Storages(archive, names, "<" if order == b"little" else ">")
     allowed = {**PLAIN, ("torch._utils", "_rebuild_tensor_v2"): Sealed(_rebuild)}
     allowed |= {("torch", name): code for name, code in STORAGES.items()}
-    return RestrictedUnpickler(io.BytesIO(archive.read(names["data.pkl"])), allowed, storages.load).load()
+    return RestrictedUnpickler(io.BytesIO(_stored(archive, names, "data.pkl")), allowed, storages.load).load()
+
+
+def _stored(archive: zipfile.ZipFile, names: dict[str, str], name: str) -> bytes:
+    """The content of an entry, no larger than the archive: PyTorch never compresses, a bomb does."""
+    entry = archive.getinfo(names[name])
+    if entry.compress_type != zipfile.ZIP_STORED:
+        raise pickle.UnpicklingError(f"{name} is compressed")
+    return archive.read(entry)  # the checksum is compared here
 
 
 class _Storages:
@@ -91,10 +99,7 @@ class _Storages:
         return self._read[key]
 
     def _elements(self, code: str, key: str) -> NDArray:
-        entry = self._archive.getinfo(self._names[f"data/{key}"])
-        if entry.compress_type != zipfile.ZIP_STORED:  # PyTorch never compresses; a bomb does
-            raise pickle.UnpicklingError(f"data/{key} is compressed")
-        data = self._archive.read(entry)  # the checksum is compared here
+        data = _stored(self._archive, self._names, f"data/{key}")
         dtype = np.dtype(self._order + code)
         return np.frombuffer(data, dtype).astype(dtype.newbyteorder("="), copy=False)
 
