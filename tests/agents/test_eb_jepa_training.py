@@ -293,6 +293,7 @@ def test_the_file_says_how_it_came_about_and_holds_what_plays(finished, weights)
     with safe_open(weights, framework="pt") as file:
         notes = json.loads(file.metadata()["world_model"])["notes"]
     assert notes["recipe"]["name"] == COMPACT and len(notes["data_sha256"]) == 64
+    assert notes["made_with"] == {"torch": str(torch.__version__), "device": "cpu", "threads": torch.get_num_threads()}
     assert notes["validation"]["probe_px"] == curve(finished[0] / "eb_jepa.csv")[-1]["probe_px"]
 
 

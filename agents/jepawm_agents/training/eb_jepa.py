@@ -17,6 +17,7 @@ from jepawm_agents.training.end_to_end import EndToEndTraining
 from jepawm_agents.training.features import encoder_sha256
 from jepawm_agents.training.loggers import check_logs, make_logs
 from jepawm_agents.training.loop import LoopSettings, Progress, run_loop
+from jepawm_agents.training.made_with import made_with
 from jepawm_agents.training.model_config import model_config
 from jepawm_agents.training.planning_evaluation import PlanningEvaluation, planning_task
 from jepawm_agents.training.refine import check_refinement, refined_model, refinement, stage, training_walks
@@ -79,7 +80,7 @@ def train(plan: Mapping[str, Any], *, out: Path, resume: bool, progress: Progres
         )
     path = out / "model.safetensors"
     if Ranks.current().first:
-        notes = {"recipe": plan, **data, "validation": figures}
+        notes = {"recipe": plan, **data, "made_with": made_with(device), "validation": figures}
         save_world_model(model.cpu().eval(), path, notes=notes)
         for name in ("probe", "inverse_dynamics"):
             save_file(getattr(training, name).cpu().state_dict(), out / f"{name}.safetensors")

@@ -22,6 +22,7 @@ from jepawm_agents.training.distributed import Ranks, choose_device, first_goes_
 from jepawm_agents.training.frames import Frames
 from jepawm_agents.training.loggers import check_logs, make_logs
 from jepawm_agents.training.loop import LoopSettings, Progress, run_loop
+from jepawm_agents.training.made_with import made_with
 from jepawm_agents.training.sources import check_data, open_data
 from jepawm_agents.training.train_settings import check_parts
 from jepawm_agents.world_models.weights import load_world_model, sha256, world_model_notes
@@ -85,7 +86,13 @@ def train(plan: Mapping[str, Any], *, out: Path, resume: bool, progress: Progres
             splits=True,
             logs=make_logs(plan["log"], name, out, plan),
         )
-        notes = {"recipe": plan, "data_sha256": store.sha256(), "encoder": source.origin, "validation": figures}
+        notes = {
+            "recipe": plan,
+            "data_sha256": store.sha256(),
+            "encoder": source.origin,
+            "made_with": made_with(device),
+            "validation": figures,
+        }
     path = out / f"{name}.safetensors"
     if Ranks.current().first:
         save_head(head.cpu(), path, HeadFile(config, digest, notes))

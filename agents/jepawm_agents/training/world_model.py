@@ -15,6 +15,7 @@ from jepawm_agents.training.encoder_stage import check_encoder, make_encoder
 from jepawm_agents.training.features import latents_of
 from jepawm_agents.training.loggers import check_logs, make_logs
 from jepawm_agents.training.loop import LoopSettings, Progress, run_loop
+from jepawm_agents.training.made_with import made_with
 from jepawm_agents.training.model_config import model_config
 from jepawm_agents.training.planning_evaluation import PlanningEvaluation, planning_task
 from jepawm_agents.training.predictor import PredictorTraining
@@ -58,7 +59,12 @@ def train(plan: Mapping[str, Any], *, out: Path, resume: bool, progress: Progres
         logs=make_logs(plan["log"], "predictor", out, plan),
     )
     path = out / "model.safetensors"
-    notes = {"recipe": plan, "data_sha256": episodes.sha256, "validation": figures}
+    notes = {
+        "recipe": plan,
+        "data_sha256": episodes.sha256,
+        "made_with": made_with(device),
+        "validation": figures,
+    }
     if Ranks.current().first:
         save_world_model(model.cpu().eval(), path, notes=notes)
     return path
