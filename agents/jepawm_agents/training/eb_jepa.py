@@ -10,9 +10,11 @@ import torch
 from safetensors.torch import save_file
 
 from jepawm_agents.errors import ConfigError
+from jepawm_agents.heads.by_agent import world_model_of
 from jepawm_agents.training.ahead import Ahead
 from jepawm_agents.training.checkpoint import of_first_stage
 from jepawm_agents.training.distributed import Ranks, choose_device
+from jepawm_agents.training.encoder_stage import SHIPPED
 from jepawm_agents.training.end_to_end import EndToEndTraining
 from jepawm_agents.training.features import encoder_sha256
 from jepawm_agents.training.loggers import check_logs, make_logs
@@ -20,12 +22,12 @@ from jepawm_agents.training.loop import LoopSettings, Progress, run_loop
 from jepawm_agents.training.made_with import made_with
 from jepawm_agents.training.model_config import model_config
 from jepawm_agents.training.planning_evaluation import PlanningEvaluation, planning_task
-from jepawm_agents.training.refine import check_refinement, refined_model, refinement, stage, training_walks
+from jepawm_agents.training.refine import SAME, check_refinement, refined_model, refinement, stage, training_walks
 from jepawm_agents.training.two_rooms import Batch, TwoRoomsWindows, check_data, sha256_of
 from jepawm_agents.world_models.eb_jepa import GRUPredictor
 from jepawm_agents.world_models.encoders.impala import ImpalaEncoder
 from jepawm_agents.world_models.jepa import JEPAWorldModel
-from jepawm_agents.world_models.weights import build, save_world_model
+from jepawm_agents.world_models.weights import build, load_world_model, save_world_model
 
 ACTION_DIM, PROPRIO_DIM = 2, 2  # actions are in pixels, not normalised, as published
 OF_THE_ENCODER = ("probe_px", "layout_px", "effective_rank", "smallest_std")
@@ -35,19 +37,43 @@ OF_THE_ENCODER = ("probe_px", "layout_px", "effective_rank", "smallest_std")
 def train(plan: Mapping[str, Any], *, out: Path, resume: bool, progress: Progress) -> Path:
     """Train what a recipe of kind ``eb_jepa`` describes; see :func:`jepawm_agents.training.run.main`.
 
+    With ``encoder.weights`` the second stage alone, on an encoder that is there already. Else
     ``probe.safetensors`` and ``inverse_dynamics.safetensors`` are written beside the model; nothing plays with them.
     """
     check(plan)
-    settings, device = plan["train"], choose_device(plan["train"]["device"])
-    windows = _windows(plan)
+    device, windows = choose_device(plan["train"]["device"]), _windows(plan)
+    common: dict[str, Any] = {
+        "out": out,
+        "resume": resume,
+        "progress": progress,
+        "evaluate_every": plan["evaluate"]["every"],
+    }
+    if plan["encoder"]["weights"]:
+        model, notes, figures = _with_given_encoder(plan).to(device), {}, {}
+    else:
+        model, figures = _first_stage(plan, windows, device, common)
+        notes = {"data_sha256": windows.sha256}
+    if plan["refine"]["steps"]:
+        model, refined = _second_stage(plan, model, windows, device, common)
+        figures = {name: figures[name] for name in OF_THE_ENCODER if name in figures} | refined
+        notes["refine_data_sha256"] = sha256_of(training_walks(windows, stage(plan)))
+    path = out / "model.safetensors"
+    notes |= {"recipe": plan, "made_with": made_with(device), "validation": figures}
+    save_world_model(model.cpu().eval(), path, notes=notes)
+    return path
+
+
+def _first_stage(
+    plan: Mapping[str, Any], windows: TwoRoomsWindows, device: torch.device, common: Mapping[str, Any]
+) -> tuple[JEPAWorldModel, dict[str, float]]:
+    """All parts end to end; the model and the figures of its validation."""
+    settings, out = plan["train"], common["out"]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings["seed"])
         model = build(model_config(plan, ACTION_DIM, PROPRIO_DIM))
         training = EndToEndTraining(*_parts(model), _ahead(windows, settings["steps"]), windows.held_out(), settings)
     training.to(device)
     model.to(device)
-    every = plan["evaluate"]["every"]
-    common: dict[str, Any] = {"out": out, "resume": resume, "progress": progress, "evaluate_every": every}
     figures = run_loop(
         "eb_jepa",
         training,
@@ -60,31 +86,54 @@ def train(plan: Mapping[str, Any], *, out: Path, resume: bool, progress: Progres
         clipped=training.clipped,
         **common,
     )
-    data = {"data_sha256": windows.sha256}
-    if plan["refine"]["steps"]:
-        data["refine_data_sha256"] = sha256_of(training_walks(windows, stage(plan)))
-        with torch.random.fork_rng(devices=[]):
-            model = refined_model(model, plan).to(device)
-        refined = refinement(model, windows, stage(plan), progress)
-        kept = {name: figures[name] for name in OF_THE_ENCODER if name in figures}
-        figures = kept | run_loop(
-            "refine",
-            refined,
-            LoopSettings.of(stage(plan)),
-            refined.loss_of_step,
-            refined.validate,
-            identity={**plan, "encoder_sha256": encoder_sha256(model.encoder)},
-            evaluate=PlanningEvaluation(model, plan),
-            logs=make_logs(plan["log"], "refine", out, plan),
-            **common,
+    for name in ("probe", "inverse_dynamics"):
+        save_file(getattr(training, name).cpu().state_dict(), out / f"{name}.safetensors")
+    return model, figures
+
+
+def _second_stage(
+    plan: Mapping[str, Any],
+    model: JEPAWorldModel,
+    windows: TwoRoomsWindows,
+    device: torch.device,
+    common: Mapping[str, Any],
+) -> tuple[JEPAWorldModel, dict[str, float]]:
+    """The predictor alone; the model with it and the figures of its validation."""
+    with torch.random.fork_rng(devices=[]):
+        model = refined_model(model, plan).to(device)
+    refined = refinement(model, windows, stage(plan), common["progress"])
+    figures = run_loop(
+        "refine",
+        refined,
+        LoopSettings.of(stage(plan)),
+        refined.loss_of_step,
+        refined.validate,
+        identity={**plan, "encoder_sha256": encoder_sha256(model.encoder)},
+        evaluate=PlanningEvaluation(model, plan),
+        logs=make_logs(plan["log"], "refine", common["out"], plan),
+        **common,
+    )
+    return model, figures
+
+
+def _with_given_encoder(plan: Mapping[str, Any]) -> JEPAWorldModel:
+    """A model whose encoder is that of another one, and whose predictor has learned nothing.
+
+    Raises:
+        ConfigError: if the recipe describes another encoder.
+        WeightsError: if the file cannot be read.
+    """
+    named = plan["encoder"]["weights"]
+    with torch.random.fork_rng(devices=[]):  # building a model draws weights, even where they are then loaded
+        source = world_model_of(plan["agent"]).model if named == SHIPPED else load_world_model(Path(named))
+        model = build(model_config(plan, ACTION_DIM, PROPRIO_DIM))
+    if source.config["encoder"] != plan["encoder"]["model"]:
+        raise ConfigError(
+            f"The encoder of encoder.weights={named} is {source.config['encoder']}, but encoder.model says "
+            f"{plan['encoder']['model']}."
         )
-    path = out / "model.safetensors"
-    if Ranks.current().first:
-        notes = {"recipe": plan, **data, "made_with": made_with(device), "validation": figures}
-        save_world_model(model.cpu().eval(), path, notes=notes)
-        for name in ("probe", "inverse_dynamics"):
-            save_file(getattr(training, name).cpu().state_dict(), out / f"{name}.safetensors")
-    return path
+    model.encoder.load_state_dict(source.encoder.state_dict())
+    return model
 
 
 def check(plan: Mapping[str, Any]) -> None:
@@ -125,6 +174,12 @@ def check(plan: Mapping[str, Any]) -> None:
         )
     LoopSettings.of(settings)
     check_refinement(plan, model_config(plan, ACTION_DIM, PROPRIO_DIM))
+    if plan["encoder"]["weights"] and (plan["refine"]["steps"] == 0 or plan["refine"]["predictor"]["family"] == SAME):
+        raise ConfigError(
+            f"encoder.weights={plan['encoder']['weights']} leaves the second stage alone to train, on a predictor that "
+            "begins anew; set refine.steps above 0 and refine.predictor.family to another word than "
+            f'"{SAME}", or leave encoder.weights empty.'
+        )
     choose_device(settings["device"])
     check_logs(plan["log"])
     if plan["evaluate"]["every"] > 0:
