@@ -497,7 +497,7 @@ def test_push_t_is_trained_on_the_folder_train_and_held_out_is_the_folder_val(tm
 
 
 def test_published_push_t_has_to_be_named_and_another_can_be_collected():
-    with pytest.raises(ConfigError, match=r"\(JepaWM/PushT-v0, layout 'pusht_noise'\)\. Others can: data\.layout=store"):
+    with pytest.raises(ConfigError, match=r"\(JepaWM/PushT-v0, layout 'pusht_noise'\)\. Others can: data\.layout="):
         check_data(pusht(Path(), path=""))
     check_data(pusht(Path(), path="", layout="store", validation=""))
     with pytest.raises(ConfigError, match=r"data\.path \(JepaWM/Droid-v0, layout 'droid'\)\.$"):
