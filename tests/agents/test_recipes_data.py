@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 from collections.abc import Sequence
 from contextlib import closing
@@ -16,10 +17,12 @@ from torch import Tensor, nn
 from jepawm_agents.errors import AgentError, ConfigError
 from jepawm_agents.training import sources
 from jepawm_agents.training.ahead import Ahead
-from jepawm_agents.training.data import Episodes, Windows
+from jepawm_agents.training.data import Episodes, Windows, dealt
+from jepawm_agents.training.distributed import Share
 from jepawm_agents.training.features import EncodedNow, LatentsOnDisk, latents_of
 from jepawm_agents.training.frames_on_disk import FramesOnDisk
 from jepawm_agents.training.joined_store import JoinedStore
+from jepawm_agents.training.predictor import PredictorTraining
 from jepawm_agents.training.recipes import load_recipe
 from jepawm_agents.training.sources import check_data, load_episodes
 from jepawm_agents.world_models.encoders.base import Encoder
@@ -126,6 +129,97 @@ def test_windows_of_episodes_of_many_lengths_are_whole_and_equally_likely(ragged
     assert windows.horizon(np.array([0, 2])) == 4
     with pytest.raises(ValueError, match="need episodes of 14 steps; the longest has 12"):
         windows.draw(np.random.default_rng(0), np.arange(6), 1, 8)
+
+
+def test_every_pass_deals_all_episodes_once_in_an_order_of_its_own():
+    which = np.array([2, 3, 5, 7, 11])
+    places = dealt(4, which, 0, 400 * 5).reshape(400, 5)
+    assert (np.sort(places) == which).all()
+    orders, counts = np.unique(places, axis=0, return_counts=True)
+    assert len(orders) > 110 and counts.max() < 15  # of 120 orders, each 3.3 times on average
+    for first, count in ((0, 3), (3, 4), (7, 13), (1998, 2)):  # more than a pass, and parts of it
+        np.testing.assert_array_equal(dealt(4, which, first, count), places.ravel()[first : first + count])
+    assert not np.array_equal(dealt(5, which, 0, 100), dealt(4, which, 0, 100))
+
+
+@pytest.mark.parametrize("lengths", [RAGGED, (12, 12, 12)])
+def test_one_window_of_an_episode_is_any_of_its_windows(tmp_path, lengths):
+    with write(tmp_path / "data", lengths) as store:
+        windows = windows_of(Episodes.load(store, 0.0), 2)
+    enough = windows.long_enough(np.arange(len(lengths)), 4)  # six steps long
+    assert enough.tolist() == [k for k, steps in enumerate(lengths) if steps >= 6]
+    chosen = np.tile(enough, 1200)
+    visual, action, proprio = windows.draw_of_each(np.random.default_rng(0), chosen, 4)
+    first = visual[:, 0, 0, 0].numpy().reshape(1200, -1)
+    np.testing.assert_array_equal(first // 100, np.tile(enough, (1200, 1)))
+    assert torch.equal(visual[:, 1:, 0, 0] - visual[:, :-1, 0, 0], torch.full((len(chosen), 3), 2.0))
+    assert torch.equal(action, proprio[:, :-1] + torch.tensor([0.5, 1.5]))
+    for episode, starts in zip(enough.tolist(), (first % 100).T, strict=True):
+        count, expected = lengths[episode] - 6 + 1, 1200 / (lengths[episode] - 6 + 1)
+        found = np.bincount(starts.astype(int), minlength=count)
+        assert len(found) == count and (abs(found - expected) <= 6 * expected**0.5).all()
+    part = windows.draw_of_each(np.random.default_rng(0), chosen, 4, Share(1, 4))
+    for whole, own in zip((visual, action, proprio), part, strict=True):
+        assert torch.equal(own, whole[len(chosen) // 4 : len(chosen) // 2])
+    with pytest.raises(ValueError, match="need episodes of 14 steps; the longest has 12"):
+        windows.long_enough(np.arange(len(lengths)), 8)
+
+
+@pytest.mark.parametrize("batch", [2, 3, 5, 12])
+def test_law_episodes_takes_every_training_episode_once_a_pass(tmp_path, tiny_model, monkeypatch, batch):
+    """Nine steps are too few for windows of three frames, five steps apart: that episode is never dealt."""
+    generator, lengths = torch.Generator().manual_seed(0), np.array([20, 9, 40, 10, 25, 31, 12])
+    episodes = Episodes(
+        pixels=torch.randint(0, 256, (7, 41, 16, 16, 3), dtype=torch.uint8, generator=generator),
+        actions=torch.randn(7, 40, 2, generator=generator),
+        proprio=torch.randn(7, 41, 2, generator=generator),
+        train=np.arange(6),
+        validation=np.array([6]),
+        sha256="",
+        lengths=lengths,
+    )
+    table = {"batch_size": batch, "frames": 3, "rollout_steps": 1, "epochs": 4, "validation_windows": 4}
+    settings = load_recipe("compact/wall", {"train": table})["train"]
+    training = PredictorTraining(tiny_model(), episodes, settings, sampling="episodes")
+    assert training.steps == 4 * max(1, 5 // batch)
+    taken: list[int] = []
+    take = Windows.take
+
+    def noted(self: Windows, episode: Tensor, start: Tensor, frames: int) -> Any:
+        assert (start + 5 * (frames - 1) <= torch.from_numpy(lengths)[episode]).all()
+        taken.extend(episode.tolist())
+        return take(self, episode, start, frames)
+
+    monkeypatch.setattr(Windows, "take", noted)
+    losses = [float(training.loss_of_step(step)) for step in range(10)]
+    passes = np.array(taken[: len(taken) // 5 * 5]).reshape(-1, 5)
+    assert (np.sort(passes) == [0, 2, 3, 4, 5]).all() and len(passes) == 2 * batch
+    assert float(training.loss_of_step(7)) == losses[7]  # a function of the step
+    again = PredictorTraining(tiny_model(), episodes, settings, sampling="windows")
+    assert again.steps == 4 * max(1, (6 + 0 + 26 + 0 + 11 + 17) // batch)
+    taken.clear()
+    for step in range(100):
+        again.loss_of_step(step)
+    assert np.mean(np.array(taken) == 2) > 2 * np.mean(np.array(taken) == 0) > 0  # 31 windows, and 11
+    assert training.validate().keys() >= {"val_1", "val_loss"}
+
+
+def test_where_nothing_is_held_out_figures_are_called_what_they_are(tmp_path, tiny_model):
+    with write(tmp_path / "data", RAGGED) as store:
+        episodes = Episodes.load(store, 0.0)
+    assert episodes.train.tolist() == list(range(6)) and not len(episodes.validation)
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (4, 31, 16, 16, 3), dtype=torch.uint8, generator=generator)
+    moves, felt = torch.randn(4, 30, 2, generator=generator), torch.randn(4, 31, 2, generator=generator)
+    settings = load_recipe("compact/wall", {"train": {"validation_windows": 8, "alarms": False}})["train"]
+
+    def figures(train: list[int], validation: list[int]) -> dict[str, float]:
+        episodes = Episodes(pixels, moves, felt, np.array(train, int), np.array(validation, int), sha256="")
+        return PredictorTraining(tiny_model(), episodes, settings, fit=False).validate()
+
+    own, held_out = figures([1, 2], []), figures([0, 3], [1, 2])
+    assert own.keys() == {"train_1", "train_6", "train_shuffled_6", "train_copy_6", "train_loss"}
+    assert {name.replace("train", "val"): value for name, value in own.items()} == held_out
 
 
 def test_constants_of_the_normaliser_ignore_what_is_behind_an_episodes_end(ragged):
@@ -349,6 +443,95 @@ def test_a_published_layout_is_converted_once(tmp_path):
     told = []
     again = load_episodes(asked, tmp_path, lambda *words: told.append(words))
     assert not told and again.sha256 == episodes.sha256
+
+
+PUSHT_TRAIN, PUSHT_VAL = (9, 7, 12), (8, 6)
+
+
+def write_published_pusht(root: Path) -> Path:
+    """The layout of DINO-WM's ``pusht_noise``; actions tell their split, episode and time, colours the split."""
+    av = pytest.importorskip("av")
+    for split, lengths in (("train", PUSHT_TRAIN), ("val", PUSHT_VAL)):
+        folder, longest = root / split, max(lengths)
+        (folder / "obses").mkdir(parents=True)
+        told = 1000.0 * (split == "val") + 100.0 * torch.arange(len(lengths))[:, None] + torch.arange(longest)
+        torch.save(told[..., None].expand(-1, -1, 5).clone(), folder / "states.pth")
+        torch.save(100 * told[..., None].expand(-1, -1, 2).clone(), folder / "rel_actions.pth")
+        torch.save(told[..., None].expand(-1, -1, 2).clone(), folder / "velocities.pth")
+        (folder / "seq_lengths.pkl").write_bytes(pickle.dumps(list(lengths)))
+        for number, length in enumerate(lengths):
+            with av.open(str(folder / f"obses/episode_{number:03d}.mp4"), "w") as film:
+                stream = film.add_stream("libx264", rate=10, options={"crf": "1"})
+                stream.width = stream.height = 16
+                image = np.full((16, 16, 3), 200 if split == "val" else 50, np.uint8)
+                for _ in range(length):
+                    film.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+                film.mux(stream.encode())
+    return root
+
+
+def pusht(root: Path, **changes: Any) -> dict[str, Any]:
+    return {**load_recipe("full/pusht_jepa_wm")["data"], "path": str(root), "image_size": 16, **changes}
+
+
+@pytest.mark.parametrize("memory", [4.0, 0.0])
+def test_push_t_is_trained_on_the_folder_train_and_held_out_is_the_folder_val(tmp_path, monkeypatch, memory):
+    root = write_published_pusht(tmp_path / "pusht_noise")
+    episodes = load_episodes(pusht(root, memory=memory), tmp_path / "out", quiet)
+    assert (episodes.train.tolist(), episodes.validation.tolist()) == ([0, 1, 2], [3, 4])
+    for which, lengths, first, colour in (
+        (episodes.train, PUSHT_TRAIN, 0.0, 50),
+        (episodes.validation, PUSHT_VAL, 1000.0, 200),
+    ):
+        wanted = [first + 100 * k + np.arange(length - 1.0) for k, length in enumerate(lengths)]
+        np.testing.assert_array_equal(episodes.real_actions(which)[:, 0], np.concatenate(wanted))
+        shown = episodes.pixels[episodes.frame_places(which)].float()
+        assert len(shown) == sum(lengths) and (shown - colour).abs().max() < 6  # films lose a little
+    told: list[Any] = []
+    again = load_episodes(pusht(root), tmp_path / "out", lambda *words: told.append(words))
+    assert not told and again.sha256 == episodes.sha256
+    monkeypatch.setattr(sources.Ranks, "current", lambda: sources.Ranks(1, 2))  # which converts nothing
+    assert load_episodes(pusht(root), tmp_path / "out", quiet).sha256 == episodes.sha256
+    with pytest.raises(DataError):
+        load_episodes(pusht(root), tmp_path / "nothing", quiet)
+
+
+def test_published_push_t_has_to_be_named_and_another_can_be_collected():
+    with pytest.raises(ConfigError, match=r"\(JepaWM/PushT-v0, layout 'pusht_noise'\)\. Others can: data\.layout="):
+        check_data(pusht(Path(), path=""))
+    check_data(pusht(Path(), path="", layout="store", validation=""))
+    with pytest.raises(ConfigError, match=r"data\.path \(JepaWM/Droid-v0, layout 'droid'\)\.$"):
+        check_data(load_recipe("full/droid_jepa_wm")["data"])
+
+
+def test_what_is_held_out_may_lie_anywhere_and_a_share_does_without(tmp_path):
+    root = write_published_pusht(tmp_path / "pusht_noise")
+    inside = load_episodes(pusht(root), tmp_path / "inside", quiet)
+    apart = pusht(root / "train", validation=str(root / "val"))
+    assert torch.equal(load_episodes(apart, tmp_path / "apart", quiet).actions, inside.actions)
+    share = load_episodes(pusht(root, validation="", validation_share=0.5), tmp_path / "share", quiet)
+    assert len(share.actions) == 3 and (len(share.train), len(share.validation)) == (1, 2)
+    stores = [str(tmp_path / f"inside/data{name}") for name in ("", "-validation")]
+    native = pusht(root, layout="store", path=stores[0], validation=stores[1])
+    again = load_episodes(native, tmp_path / "native", quiet)
+    assert again.sha256 == inside.sha256 and again.validation.tolist() == [3, 4]
+    assert not (tmp_path / "native").exists()
+
+
+def test_a_validation_that_holds_nothing_out_is_refused(tmp_path):
+    root = write_published_pusht(tmp_path / "pusht_noise")
+    with pytest.raises(
+        ConfigError, match=r"data\.validation='vall' names no data set, neither in .*pusht_noise nor by"
+    ):
+        load_episodes(pusht(root, validation="vall"), tmp_path / "none", quiet)
+    with pytest.raises(ConfigError, match=r"data\.validation names the data set that is trained on"):
+        load_episodes(pusht(root, validation="train"), tmp_path / "same", quiet)
+    with pytest.raises(ConfigError, match=r"data\.validation='val' is held out beside .* names none; leave"):
+        check_data(data(validation="val"))
+    whole, thin = write(tmp_path / "whole", (7, 7)), write(tmp_path / "thin", (7, 7), frameskip=2)
+    stores = {"layout": "store", "path": str(whole.path), "validation": str(thin.path)}
+    with pytest.raises(ConfigError, match=r"cannot be trained on together: .* frameskip"):
+        load_episodes(pusht(root, **stores), tmp_path, quiet)
 
 
 def test_data_of_another_environment_and_data_that_are_nowhere_are_refused(tmp_path):

@@ -137,6 +137,18 @@ def test_the_ablations_of_the_study_are_there():
         assert ablated("rollout", str(steps))["train"]["rollout_steps"] == steps
 
 
+def test_the_rollout_cells_are_the_published_ones():
+    """``{steps}/random/sg/W3``, six steps in windows of eight frames (jepa-wms ``*_6roll_hist7``), others of four."""
+    names = {"1": "", "2": "_rollout2", "3": "_rollout3", "6": "_rollout6_context7"}
+    keys = ("rollout_steps", "frames", "window", "prefixes", "stop_gradient")
+    for cell, name in names.items():
+        published = load_recipe(f"full/metaworld_dino_wm_noproprio{name}")["train"]
+        assert {key: ablated("rollout", cell)["train"][key] for key in keys} == {key: published[key] for key in keys}
+    assert ablated("rollout", "6")["train"]["window"] == 3
+    changed = {"rollout_steps": 6, "frames": 8}
+    assert ablated("rollout", "6")["train"] == ablated("rollout", "1")["train"] | changed
+
+
 def test_ways_of_conditioning_have_about_the_same_size():
     def parameters(cell: str) -> int:
         plan = ablated("conditioning", cell)

@@ -224,13 +224,25 @@ def test_data_are_the_published_ones(row: Row):
         assert data["steps"] == {"metaworld": 99, "pointmaze": 100, "wall": 50, "droid": 50}[env]
     assert 100 <= load_recipe("full/pusht_jepa_wm")["data"]["steps"] <= 300
     assert (recipe["model"]["frameskip"], recipe["model"]["window"]) == (1 if env == "droid" else 5, 2)
-    assert data["layout"] == ("droid" if env == "droid" else "store")
+    assert data["layout"] == {"droid": "droid", "pusht": "pusht_noise"}.get(env, "store")
     action, proprio = DIMENSIONS[env]
     sizes = [len(data["normaliser"][name]) for name in ("action_mean", "action_std", "proprio_mean", "proprio_std")]
     assert sizes == [action, action, proprio, proprio]
     if env == "droid":
         assert data["normaliser"]["action_mean"] == [0.0] * 7 and data["normaliser"]["proprio_std"] == [1.0] * 7
         assert data["options"] == {"fps": 4.0}
+
+
+@every_row
+def test_split_and_sampling_are_the_published_ones(row: Row):
+    """Push-T is published as ``train/`` and ``val/``; all of DROID trains, one window of every episode in a pass.
+
+    The others hold out a tenth, and all their windows are equally likely (``traj_dset.py:84-184``).
+    """
+    data = load_recipe(FULL[row.config])["data"]
+    split = {"pusht": ("val", 0.1), "droid": ("", 0.0)}.get(environment(row), ("", 0.1))  # the first rules the second
+    assert (data["validation"], data["validation_share"]) == split
+    assert data["sampling"] == ("episodes" if environment(row) == "droid" else "windows")
 
 
 @pytest.mark.parametrize(
@@ -252,6 +264,34 @@ def test_an_epoch_has_the_published_number_of_windows(name: str, windows: int, s
     assert cut.per_epoch(np.array([3]), train["frames"]) == windows
     training = np.arange(round(0.9 * episodes))
     assert steps_of(train, cut.per_epoch(training, train["frames"])) == steps
+
+
+def test_an_epoch_of_push_t_has_the_published_number_of_windows_but_one_an_episode():
+    """The published archive has 18,685 episodes with 2,336,736 frames in ``train/``, 21 with 2,514 in ``val/``.
+
+    None is shorter than a window, so the reference cuts frames - 20 + 1 windows of every one. An action follows each
+    recorded frame there; ours, read from these files, end with a frame, so that they have one window less.
+    """
+    episodes, frames, held_out = 18_685, 2_336_736, 21
+    published, recipe = frames - 19 * episodes, load_recipe("full/pusht_jepa_wm")
+    assert published == 1_981_721 and 50 * (published // 256) == 387_050
+    lengths = np.full(episodes + held_out, frames // episodes - 1)
+    lengths[: frames % episodes] += 1  # any lengths of this sum
+    one = torch.zeros(1, 1, 1).expand(len(lengths), int(lengths.max()), 1)
+    cut = Windows(visual=one, actions=one, proprio=one, frameskip=recipe["model"]["frameskip"], lengths=lengths)
+    found = cut.per_epoch(np.arange(episodes), recipe["train"]["frames"])
+    assert found == published - episodes
+    assert steps_of(recipe["train"], found) == 50 * 7668 > 0.99 * 387_050
+
+
+@pytest.mark.parametrize("name", [name for name in FULL.values() if "droid" in name])
+def test_an_epoch_of_droid_has_300_steps_however_many_episodes_there_are(name: str):
+    train = load_recipe(name)["train"]
+    for episodes in (8000, 76_000):
+        assert steps_of(train, episodes) == 315 * 300
+    # Without a number of steps an epoch is a pass, one window of each of the 8000 episodes of Table S2.
+    passes = steps_of({**train, "steps_per_epoch": 0}, 8000)
+    assert passes == 315 * {128: 62, 256: 31}[train["batch_size"]]
 
 
 def expected_parameters(predictor: dict[str, Any], latent: int, action: int, proprio: int) -> int:

@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 
 from jepawm_agents.checkpoints.encoder import randomise
-from jepawm_agents.errors import ConfigError, WeightsError
+from jepawm_agents.errors import AgentError, ConfigError, WeightsError
 from jepawm_agents.loading import load_agent
 from jepawm_agents.training.data import Episodes
 from jepawm_agents.training.recipes import load_recipe
@@ -106,7 +106,8 @@ def content(path: Path) -> tuple[dict[str, Any], list[str]]:
 def test_every_family_trains_all_its_weights_and_its_file_holds_no_encoder(tmp_path, robot, recipe):
     path = train(recipe, robot, tmp_path / "trained")
     described, tensors = content(path)
-    assert described["notes"]["validation"].keys() >= {"val_1", "val_loss", "loss"}
+    kind = "train" if "droid" in recipe else "val"  # nothing of DROID is held out, and figures do not say so
+    assert described["notes"]["validation"].keys() >= {f"{kind}_1", f"{kind}_loss", "loss"}
     assert all(np.isfinite(value) for value in described["notes"]["validation"].values())
     assert tensors and not any(name.startswith("encoder.") for name in tensors)
     assert described["encoder"] == {"file": "random", "sha256": None, "entry": None}
@@ -118,6 +119,55 @@ def test_every_family_trains_all_its_weights_and_its_file_holds_no_encoder(tmp_p
         assert not torch.equal(value, model.predictor.state_dict()[key]), key
     with_proprio = model.predictor.proprio_encoder is not None
     assert with_proprio == (recipe in ("full/wall_jepa_wm", "full/wall_dino_wm", "full/droid_vjepa2_ac"))
+
+
+def test_killed_and_resumed_a_training_on_one_window_of_every_episode_equals_an_undisturbed_one(tmp_path, robot):
+    settings = tiny("full/droid_vjepa2_ac", robot)
+    settings["train"] |= {"epochs": 5, "steps_per_epoch": 0, "batch_size": 3, "checkpoint_every": 3}
+    total: list[int] = []
+
+    def killed_at(step: int) -> Any:
+        def progress(stage: str, done: int, steps: int, figures: Any) -> None:
+            total.append(steps)
+            if (stage, done) == ("predictor", step):
+                raise RuntimeError("killed")
+
+        return progress
+
+    def train(name: str, progress: Any = quiet, **changes: Any) -> Path:
+        data = {"data": {**settings["data"], **changes}}
+        out, resume = tmp_path / name, (tmp_path / name).exists()
+        return main("full/droid_vjepa2_ac", settings=settings | data, out=out, resume=resume, progress=progress)
+
+    for step in (4, 8):
+        with pytest.raises(RuntimeError, match="killed"):
+            train("parts", killed_at(step))
+    assert set(total) == {10}  # five passes over the six episodes, three a step
+    whole, parts = weights(train("whole")), weights(train("parts"))
+    other = weights(train("other", sampling="windows"))
+    for key, value in whole.items():
+        assert torch.equal(parts[key], value), key
+    assert not all(torch.equal(other[key], value) for key, value in whole.items())
+    with pytest.raises(AgentError, match="holds a training with other settings"):
+        train("parts", sampling="windows")
+
+
+def test_another_data_set_may_be_held_out(tmp_path, robot):
+    other = tmp_path / "other"
+    with EpisodeStore(robot) as store, closing(NativeWriter(other, {**store.meta, "part": 2}, "raw")) as writer:
+        for number in range(3):
+            arrays = {name: store.array(name, number) for name in ("states", "proprio", "actions")}
+            steps = {"actions": arrays.pop("actions")}
+            writer.append(encode(Episode(store.frames(number), arrays, steps), find_codec("raw")))
+        writer.finish()
+    settings = tiny("full/droid_vjepa2_ac", robot)
+    settings["data"]["validation"] = str(other)
+    path = main("full/droid_vjepa2_ac", settings=settings, out=tmp_path / "out", resume=False, progress=quiet)
+    notes = content(path)[0]["notes"]
+    assert notes["validation"].keys() >= {"val_1", "val_loss"} and notes["recipe"]["data"]["validation"] == "other"
+    alone = weights(train("full/droid_vjepa2_ac", robot, tmp_path / "alone"))
+    for key, value in weights(path).items():  # what is held out changes no step
+        assert torch.equal(alone[key], value), key
 
 
 def test_constants_are_the_recipes_or_those_of_the_training_episodes(tmp_path, robot):
@@ -276,6 +326,12 @@ def test_settings_that_give_no_encoder_are_refused(tmp_path, robot, trained):
         check(refused(PUBLISHED, model={"family": "impala"}))
     with pytest.raises(ConfigError, match=r"Unknown encoder\.cache 'disc'\. Did you mean disk"):
         check(refused("compact/wall", cache="disc"))
+    nothing = {"data": {"validation_share": 0.0}}
+    with pytest.raises(ConfigError, match=r"validation_share=0 holds out no episode, but the encoder that is trained"):
+        check(load_recipe("compact/wall", nothing))
+    check(load_recipe("compact/wall", nothing | {"encoder": {"weights": "encoder.safetensors"}}))
+    with pytest.raises(ConfigError, match=r"Unknown data\.sampling 'episode'\. Did you mean episodes"):
+        check(load_recipe("compact/wall", {"data": {"sampling": "episode"}}))
     with pytest.raises(ConfigError, match=r"data\.image_size=32 and encoder\.model\.image_size=16 must be equal"):
         check(load_recipe("compact/wall", {"data": {"image_size": 32}, "encoder": {"model": {"image_size": 16}}}))
     settings = {"data": {"path": str(tmp_path / "out/data.h5")}}

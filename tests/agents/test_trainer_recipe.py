@@ -248,6 +248,25 @@ def test_a_checkpoint_that_names_a_limit_is_continued(tmp_path):
         Checkpoint(tmp_path / "x.ckpt", {"train": {"seed": 2}}).restore(module, optimizer)
 
 
+@pytest.mark.parametrize("stage", ["encoder", "predictor"])
+def test_a_training_begun_before_there_were_such_settings_is_continued(tmp_path, made, stage):
+    """``data.validation`` and ``data.sampling`` came later; nothing is other than before where they are not set."""
+    given = None if stage == "encoder" else made
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, settings(given, train={"max_seconds": 1e-9}))
+    note, checkpoint = tmp_path / "recipe.json", tmp_path / f"{stage}.ckpt"
+    plan, state = json.loads(note.read_text()), torch.load(checkpoint, weights_only=True)
+    assert (plan["data"].pop("validation"), plan["data"].pop("sampling")) == ("", "windows")
+    note.write_text(json.dumps(plan))
+    identity = json.loads(state["identity"])
+    assert identity["data"] == plan["data"]  # as it would have been written
+    with pytest.raises(AgentError, match="holds a training with other settings"):
+        later = settings(given, train={"max_seconds": 0.0})
+        train(tmp_path, {**later, "data": {**later["data"], "sampling": "episodes"}}, resume=True)
+    found = train(tmp_path, settings(given, train={"max_seconds": 0.0}), resume=True)
+    assert_same(found, load_world_model((given or made) / "model.safetensors").state_dict())
+
+
 def test_two_processes_cannot_train_into_one_folder(tmp_path, made):
     with locked(tmp_path / "out"), pytest.raises(UsageError, match="out is being written by another process; wait"):
         train(tmp_path / "out", settings(made))

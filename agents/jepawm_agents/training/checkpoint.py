@@ -19,13 +19,23 @@ from jepawm_agents.errors import AgentError
 
 LIMITS = ("max_seconds",)
 """Of table ``train``: when a training pauses, not what it learns."""
+LATER: dict[str, dict[str, Any]] = {"data": {"validation": "", "sampling": "windows"}}
+"""Settings that came later, by table, as they always were before: trainings begun without them can be resumed."""
 
 
 def lasting(plan: Mapping[str, Any]) -> str:
-    """What may not change of a recipe when its training is resumed, as text: all but :data:`LIMITS`."""
+    """What may not change of a recipe when its training is resumed, as text.
+
+    All but :data:`LIMITS`, and but those of :data:`LATER` that are as before.
+    """
     train = plan.get("train")
     if isinstance(train, Mapping):
         plan = {**plan, "train": {key: value for key, value in train.items() if key not in LIMITS}}
+    for name, before in LATER.items():
+        table = plan.get(name)
+        if isinstance(table, Mapping):
+            kept = {key: value for key, value in table.items() if key not in before or value != before[key]}
+            plan = {**plan, name: kept}
     return json.dumps(plan, sort_keys=True)
 
 

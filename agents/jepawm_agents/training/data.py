@@ -22,6 +22,8 @@ from jepawm_agents.training.joined_store import Store
 from jepawm_envs.data import WindowIndex
 
 SPLIT_SEED = 234  # data seed of the published configurations
+SAMPLING = ("windows", "episodes")
+"""Laws of the batches: all windows equally likely, or every episode once a pass, with one random window of it."""
 GIB = 2**30
 Numbers = NDArray[np.int64]
 
@@ -47,7 +49,7 @@ class Episodes:
     train: np.ndarray
     """Indices of training episodes."""
     validation: np.ndarray
-    """Indices of validation episodes."""
+    """Indices of validation episodes; there may be none."""
     sha256: str
     frameskip: int = 1
     """Environment steps between two frames."""
@@ -63,19 +65,27 @@ class Episodes:
 
     @classmethod
     def load(
-        cls, store: Store, validation_share: float, memory: float = float("inf"), *, states: bool = False
+        cls,
+        store: Store,
+        validation_share: float,
+        memory: float = float("inf"),
+        *,
+        states: bool = False,
+        validation: np.ndarray | None = None,
     ) -> Episodes:
         """Read a data set and split it by episodes.
 
         Args:
             store: to be read; it must stay open as long as the images are on disk.
-            validation_share: share of the episodes that are held out, at least one.
+            validation_share: share of the episodes that are held out, at least one; with 0 none is.
             memory: GiB; images that take more stay on disk.
             states: whether the simulator's states are read too.
+            validation: the episodes that are held out instead of a share.
         """
         count, lengths = len(store), np.asarray(store.lengths, np.int64)
-        order = np.random.default_rng(SPLIT_SEED).permutation(count)
-        held_out = max(1, round(count * validation_share))
+        if validation is None:
+            order = np.random.default_rng(SPLIT_SEED).permutation(count)
+            validation = order[: max(1, round(count * validation_share)) if validation_share else 0]
         size = count * (int(lengths.max()) + 1) * int(np.prod(store.frame_shape))
         if size <= memory * GIB:
             pixels = _stacked([torch.from_numpy(store.frames(episode)) for episode in range(count)])
@@ -85,8 +95,8 @@ class Episodes:
             pixels=pixels,
             actions=_stacked([_rows(store, "actions", episode) for episode in range(count)]),
             proprio=_stacked([_rows(store, "proprio", episode) for episode in range(count)]),
-            train=np.sort(order[held_out:]),
-            validation=np.sort(order[:held_out]),
+            train=np.setdiff1d(np.arange(count), validation),
+            validation=np.sort(validation),
             sha256=store.sha256(),
             frameskip=store.meta.get("frameskip", 1),
             lengths=None if (lengths == lengths[0]).all() else lengths,
@@ -181,6 +191,22 @@ class Windows:
         episode = torch.from_numpy(random.choice(episodes, size=batch))
         return episode, torch.from_numpy(random.integers(0, self.actions.shape[1] - span + 1, size=batch))
 
+    def draw_of_each(
+        self, random: np.random.Generator, episodes: Numbers, frames: int, share: Share = WHOLE
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw one random window of each of some episodes, which are :meth:`long_enough`; see :meth:`draw`."""
+        starts = self._lengths()[episodes] - (frames - 1) * self.frameskip + 1
+        start, own = torch.from_numpy(random.integers(0, starts)), share.of(len(episodes))
+        return self.take(torch.from_numpy(episodes)[own], start[own], frames)
+
+    def long_enough(self, episodes: np.ndarray, frames: int) -> Numbers:
+        """Those of some episodes that hold a window.
+
+        Raises:
+            ValueError: if none does.
+        """
+        return WindowIndex.of(self._lengths(), frames, self.frameskip, episodes).episodes
+
     def take(self, episode: Tensor, start: Tensor, frames: int) -> tuple[Tensor, Tensor, Tensor]:
         """Windows by episode and first frame, (B,) each.
 
@@ -207,14 +233,37 @@ class Windows:
         Raises:
             ValueError: if no episode is long enough for a single window.
         """
-        lengths = np.full(len(self.actions), self.actions.shape[1]) if self.lengths is None else self.lengths
-        WindowIndex.of(lengths, frames, self.frameskip, episodes)  # refuses episodes that are too short
-        return int((lengths[episodes] - frames * self.frameskip + 1).clip(min=0).sum())
+        self.long_enough(episodes, frames)
+        return int((self._lengths()[episodes] - frames * self.frameskip + 1).clip(min=0).sum())
 
     def horizon(self, episodes: np.ndarray) -> int:
         """Model steps that the shortest of some episodes holds, at least one."""
         shortest = self.actions.shape[1] if self.lengths is None else int(self.lengths[episodes].min())
         return max(1, shortest // self.frameskip)
+
+    def _lengths(self) -> Numbers:
+        return np.full(len(self.actions), self.actions.shape[1]) if self.lengths is None else self.lengths
+
+
+def dealt(seed: int, episodes: Numbers, first: int, count: int) -> Numbers:
+    """Some places of an endless deal of episodes: all of them once, in random order, then all again in another one.
+
+    Differs from the reference, whose every pass leaves out the episodes of a last, incomplete batch (jepa-wms
+    ``datasets/utils.py``, ``drop_last``): here the next pass fills it.
+
+    Args:
+        seed: of the orders.
+        episodes: what is dealt, (E,).
+        first: the first place asked for, from 0.
+        count: how many places.
+
+    Returns:
+        (count,).
+    """
+    size = len(episodes)
+    passes = range(first // size, -(-(first + count) // size))
+    orders = [step_generator(seed, "episodes", number).permutation(episodes) for number in passes]
+    return np.concatenate(orders)[first - passes.start * size :][:count]
 
 
 def step_generator(seed: int, stage: str, step: int) -> np.random.Generator:

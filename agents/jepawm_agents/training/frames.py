@@ -118,5 +118,5 @@ def _states(store: Store) -> Tensor:
 
 
 def _held_out(episodes: int, share: float) -> NDArray[np.int64]:
-    """As :meth:`.data.Episodes.load` splits."""
+    """As :meth:`.data.Episodes.load` splits, but one episode at least: a head is judged on it."""
     return np.random.default_rng(SPLIT_SEED).permutation(episodes)[: max(1, round(episodes * share))]

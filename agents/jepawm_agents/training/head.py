@@ -172,6 +172,7 @@ def _data(data: Mapping[str, Any], source: Source) -> dict[str, Any]:
         "frameskip": data["frameskip"] or of_model.get("frameskip", 1),
         "image_size": source.encoder.encoder.image_size,
         "loaders": 1,
+        "validation": "",
     }
     settings = data["collect"]["settings"] or of_model.get("collect", {}).get("settings", {})
     table["collect"] = {**data["collect"], "settings": settings}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from jepawm_agents.training.ahead import Ahead
 from jepawm_agents.training.alarms import imagined_alarms, sound, spread
-from jepawm_agents.training.data import ByFrame, Episodes, Windows, step_generator
+from jepawm_agents.training.data import ByFrame, Episodes, Windows, dealt, step_generator
 from jepawm_agents.training.distances import weighted
 from jepawm_agents.training.distributed import WHOLE, Ranks, Share
 from jepawm_agents.training.features import latents_in_memory
@@ -37,6 +37,7 @@ class PredictorTraining:
         visual: latents of all frames; encoded here, into memory, when None.
         fit: take the constants from the training episodes; else they stay as they are.
         loaders: threads that make the next batches, where latents are not in memory.
+        sampling: law of the training batches, of :data:`.data.SAMPLING`.
     """
 
     def __init__(
@@ -48,8 +49,9 @@ class PredictorTraining:
         *,
         fit: bool = True,
         loaders: int = 1,
+        sampling: str = "windows",
     ):
-        self.model, self.episodes, self.settings = model, episodes, settings
+        self.model, self.episodes, self.settings, self._sampling = model, episodes, settings, sampling
         self._distance = weighted(settings["loss"])
         normaliser = model.normaliser
         if fit:
@@ -62,7 +64,10 @@ class PredictorTraining:
             frameskip=model.config["frameskip"] // episodes.frameskip,
             lengths=episodes.lengths,
         )
-        self.steps = steps_of(settings, self.windows.per_epoch(episodes.train, settings["frames"]))
+        self._dealt = self.windows.long_enough(episodes.train, settings["frames"])
+        """The episodes that law ``episodes`` deals."""
+        per_epoch = self.windows.per_epoch(episodes.train, settings["frames"])
+        self.steps = steps_of(settings, len(self._dealt) if sampling == "episodes" else per_epoch)
         """Training steps that the settings ask for."""
         self._batch: Callable[[Place], tuple[Batch, list[int]]] = self._make
         if not isinstance(self.windows.visual, Tensor):
@@ -77,7 +82,12 @@ class PredictorTraining:
         step, share = place
         random = step_generator(self.settings["seed"], "predictor", step)
         frames = self.settings["frames"]
-        batch = self._draw(random, self.episodes.train, self.settings["batch_size"], frames, share)
+        size = self.settings["batch_size"]
+        if self._sampling == "episodes":
+            episodes = dealt(self.settings["seed"], self._dealt, step * size, size)
+            batch = self._prepared(*self.windows.draw_of_each(random, episodes, frames, share))
+        else:
+            batch = self._draw(random, self.episodes.train, size, frames, share)
         return batch, cuts(self.settings["prefixes"], random, frames, self.settings["rollout_steps"])
 
     def _next(self, place: Place) -> Place | None:
@@ -94,14 +104,16 @@ class PredictorTraining:
         """Error of imagined latents on held-out episodes beside two baselines that a model must beat.
 
         ``val_copy`` repeats the present; ``val_shuffled`` imagines with the actions of other episodes; ``val_loss``
-        is the training loss. With alarms on, ``imagined_rank`` and ``true_rank`` are effective ranks of the furthest
-        frame, and ``alarm`` is the number of signs of collapse.
+        is the training loss. Where no episode is held out, the figures are of training episodes, and their names
+        say so: ``train_copy``, and so on. With alarms on, ``imagined_rank`` and ``true_rank`` are effective ranks of
+        the furthest frame, and ``alarm`` is the number of signs of collapse.
         """
         model = self.model.eval()
         random = np.random.default_rng(0)
-        horizon = min(VALIDATION_HORIZON, self.windows.horizon(self.episodes.validation))
+        kind, episodes = self._judged()
+        horizon = min(VALIDATION_HORIZON, self.windows.horizon(episodes))
         count = self.settings["validation_windows"]
-        visual, action, proprio = self._draw(random, self.episodes.validation, count, horizon + 1)
+        visual, action, proprio = self._draw(random, episodes, count, horizon + 1)
         felt = None if proprio is None else proprio[:, 0]
 
         def imagine(actions: Tensor) -> Tensor:
@@ -112,28 +124,36 @@ class PredictorTraining:
 
         imagined = imagine(action)
         figures = {
-            "val_1": float(error(imagined)[1]),
-            f"val_{horizon}": float(error(imagined)[horizon]),
-            f"val_shuffled_{horizon}": float(error(imagine(action.roll(1, dims=0)))[horizon]),
-            f"val_copy_{horizon}": float((visual[:, 0] - visual[:, horizon]).square().mean()),
-            "val_loss": self._validation_loss(count),
+            f"{kind}_1": float(error(imagined)[1]),
+            f"{kind}_{horizon}": float(error(imagined)[horizon]),
+            f"{kind}_shuffled_{horizon}": float(error(imagine(action.roll(1, dims=0)))[horizon]),
+            f"{kind}_copy_{horizon}": float((visual[:, 0] - visual[:, horizon]).square().mean()),
+            f"{kind}_loss": self._validation_loss(count),
         }
         if self.settings["alarms"]:
             figures |= _compare(imagined[:, horizon], visual[:, horizon])
         model.train()
         return figures
 
+    def _judged(self) -> tuple[str, np.ndarray]:
+        """What the figures of validation are called, and the episodes they are taken on."""
+        held_out = self.episodes.validation
+        return ("val", held_out) if len(held_out) else ("train", self.episodes.train)
+
     def _validation_loss(self, count: int) -> float:
         random = step_generator(0, "validation", 0)
         frames = self.settings["frames"]
-        batch = self._draw(random, self.episodes.validation, count, frames)
+        batch = self._draw(random, self._judged()[1], count, frames)
         return float(self._loss(batch, cuts(self.settings["prefixes"], random, frames, self.settings["rollout_steps"])))
 
     def _draw(
         self, random: np.random.Generator, episodes: np.ndarray, batch: int, frames: int, share: Share = WHOLE
     ) -> Batch:
+        """Random windows, all equally likely."""
+        return self._prepared(*self.windows.draw(random, episodes, batch, frames, share))
+
+    def _prepared(self, visual: Tensor, action: Tensor, proprio: Tensor) -> Batch:
         """Windows on the model's device, as its predictor wants them."""
-        visual, action, proprio = self.windows.draw(random, episodes, batch, frames, share)
         predictor, device = self.model.predictor, self.model.normaliser.action_mean.device
         felt = None if predictor.proprio_encoder is None else proprio.to(device)
         return predictor.normalise(visual.to(device)), action.to(device), felt

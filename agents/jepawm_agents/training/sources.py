@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jepawm_agents.errors import ConfigError
 from jepawm_agents.training.data import GIB, Episodes
 from jepawm_agents.training.distributed import Ranks
@@ -33,9 +35,15 @@ def check_data(data: Mapping[str, Any]) -> None:
         return
     unknown = [env for env in _environments(data) if env not in ENVIRONMENTS]
     if unknown or data["layout"] != "store":
+        others = "" if unknown else " Others can: data.layout=store with data.validation empty."
         raise ConfigError(
             f"These data cannot be collected here; name them with data.path ({', '.join(unknown) or data['env']}, "
-            f"layout {data['layout']!r})."
+            f"layout {data['layout']!r}).{others}"
+        )
+    if data["validation"]:
+        raise ConfigError(
+            f"data.validation={data['validation']!r} is held out beside the data set that data.path names, but it "
+            "names none; leave data.validation empty to hold out data.validation_share of the collected episodes."
         )
 
 
@@ -43,6 +51,7 @@ def load_episodes(data: Mapping[str, Any], out: Path, progress: Progress, *, sta
     """The episodes that the table ``data`` of a recipe describes.
 
     Collected data are a file ``data.h5``, one an environment, if their images fit in memory, else a folder ``data``.
+    What ``data.validation`` names is converted beside them, into the folder ``data-validation``.
 
     Args:
         data: the table.
@@ -54,20 +63,29 @@ def load_episodes(data: Mapping[str, Any], out: Path, progress: Progress, *, sta
         ConfigError: if data that were named do not belong to the recipe's environment, or differ
             among themselves.
     """
-    store = open_data(data, out, progress)
-    episodes = Episodes.load(store, data["validation_share"], data["memory"], states=states)
+    store, validation = open_data(data, out, progress), None
+    if data["validation"]:
+        held_out = _held_out(data, out, progress)
+        _check_another(store, held_out)
+        first = len(store)
+        store = JoinedStore([*(store.stores if isinstance(store, JoinedStore) else [store]), held_out])
+        validation = np.arange(first, len(store))
+    share = data["validation_share"]
+    episodes = Episodes.load(store, share, data["memory"], states=states, validation=validation)
     if not isinstance(episodes.pixels, FramesOnDisk):
         store.close()
     return episodes
 
 
 def open_data(data: Mapping[str, Any], out: Path, progress: Progress) -> Store:
-    """The data set that the table ``data`` of a recipe describes, open; see :func:`load_episodes`.
+    """The data set that the table ``data`` of a recipe describes, open, without ``data.validation``.
 
     Of several processes only the first one collects and converts; the others open what it made, so they must come
     after it (:func:`.distributed.first_goes_first`).
     """
-    return _given(data, out, progress) if data["path"] else _collected(data, out, progress)
+    if data["path"]:
+        return _given(data, Path(data["path"]), out / "data", progress)
+    return _collected(data, out, progress)
 
 
 def _collected(data: Mapping[str, Any], out: Path, progress: Progress) -> Store:
@@ -95,12 +113,34 @@ def _collected(data: Mapping[str, Any], out: Path, progress: Progress) -> Store:
     return stores[0] if len(stores) == 1 else JoinedStore(stores)
 
 
-def _given(data: Mapping[str, Any], out: Path, progress: Progress) -> EpisodeStore:
-    path = Path(data["path"])
+def _held_out(data: Mapping[str, Any], out: Path, progress: Progress) -> EpisodeStore:
+    """The data set that ``data.validation`` names, such as the folder ``val`` in that of ``data.path``.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    path = Path(data["path"]) / data["validation"]
+    if not path.exists():
+        path = Path(data["validation"])
+    if not path.exists() and data["layout"] != "minari":  # whose data sets have identifiers, not places
+        raise ConfigError(
+            f"data.validation={data['validation']!r} names no data set, neither in {data['path']} nor by itself; name "
+            "one, or leave it empty to hold out data.validation_share of the episodes."
+        )
+    return _given(data, path, out / "data-validation", progress)
+
+
+def _check_another(train: Store, validation: Store) -> None:
+    if train.sha256() == validation.sha256():
+        raise ConfigError("data.validation names the data set that is trained on; name another one, or a share.")
+
+
+def _given(data: Mapping[str, Any], path: Path, converted: Path, progress: Progress) -> EpisodeStore:
+    """The data set at ``path``; one in another layout is first converted into the folder ``converted``."""
     if data["layout"] != "store":
-        path = out / "data"
         if Ranks.current().first:
-            _convert(data, path, progress)
+            _convert(data, path, converted, progress)
+        path = converted
     store = EpisodeStore(path)
     env = store.meta.get("env")
     if env is not None and data["env"] and env not in _environments(data):
@@ -108,11 +148,11 @@ def _given(data: Mapping[str, Any], out: Path, progress: Progress) -> EpisodeSto
     return store
 
 
-def _convert(data: Mapping[str, Any], path: Path, progress: Progress) -> None:
+def _convert(data: Mapping[str, Any], source: Path, path: Path, progress: Progress) -> None:
     options = {"image_size": data["image_size"], **data["options"]}
     convert(
         data["layout"],
-        data["path"],
+        source,
         path,
         workers=data["collect"]["workers"],
         progress=lambda done, total: progress("data", done, total, {}),

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from jepawm_agents.errors import ConfigError
-from jepawm_agents.training.data import Episodes
+from jepawm_agents.suggest import unknown
+from jepawm_agents.training.data import SAMPLING, Episodes
 from jepawm_agents.training.distributed import Ranks, choose_device, first_goes_first
 from jepawm_agents.training.encoder_stage import check_encoder, make_encoder
 from jepawm_agents.training.features import latents_of
@@ -40,8 +41,10 @@ def train(plan: Mapping[str, Any], *, out: Path, resume: bool, progress: Progres
         model.encoder_source = encoder.source
         model.encoder.to(device)
         visual = latents_of(model.encoder, episodes, plan["encoder"], out, progress)
-    fit, loaders = not any(plan["data"]["normaliser"].values()), plan["data"]["loaders"]
-    training = PredictorTraining(model, episodes, plan["train"], visual, fit=fit, loaders=loaders)
+    data, fit = plan["data"], not any(plan["data"]["normaliser"].values())
+    training = PredictorTraining(
+        model, episodes, plan["train"], visual, fit=fit, loaders=data["loaders"], sampling=data["sampling"]
+    )
     model.to(device)
     figures = run_loop(
         "predictor",
@@ -78,7 +81,10 @@ def check(plan: Mapping[str, Any]) -> None:
     """
     data = plan["data"]
     check_data(data)
+    if data["sampling"] not in SAMPLING:
+        raise ConfigError(unknown("data.sampling", data["sampling"], SAMPLING))
     check_encoder(plan)
+    _check_held_out(data, plan["encoder"])
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         encoder = build(model_config(plan, PLACEHOLDER, PLACEHOLDER)).encoder
     made_here = not data["path"] or data["layout"] != "store"
@@ -95,6 +101,16 @@ def check(plan: Mapping[str, Any]) -> None:
     check_logs(plan["log"])
     if plan["evaluate"]["every"] > 0:
         planning_task(plan)
+
+
+def _check_held_out(data: Mapping[str, Any], encoder: Mapping[str, Any]) -> None:
+    """An encoder that is trained here is judged on episodes that it has not seen."""
+    trained = encoder["model"]["family"] == "compact" and not encoder["weights"] and encoder["steps"] > 0
+    if trained and not data["validation"] and not data["validation_share"]:
+        raise ConfigError(
+            "data.validation_share=0 holds out no episode, but the encoder that is trained here is judged on such; "
+            "hold out a share, name a data set with data.validation, or an encoder with encoder.weights."
+        )
 
 
 def _check_frameskip(of_model: int, of_data: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-PLACES = ("path", "weights", "cache_folder")
+PLACES = ("path", "validation", "weights", "cache_folder")
 """Settings of a recipe that may be paths."""
 
 
