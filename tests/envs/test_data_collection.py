@@ -6,14 +6,16 @@ import contextlib
 import json
 import multiprocessing
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import h5py
 import numpy as np
 import pytest
 
-from jepawm_envs.data import EpisodeStore, collect, info
+from jepawm_envs.data import DamagedEpisode, EpisodeStore, collect, convert, info
 from jepawm_envs.data.catalogue import list_datasets
+from jepawm_envs.data.codecs import CODECS
 from jepawm_envs.data.readers import LAYOUTS
 from jepawm_envs.errors import DataError, InvalidOption
 from jepawm_envs.registration import ENVIRONMENTS
@@ -272,6 +274,75 @@ def test_an_environment_of_strangers_is_refused(tmp_path):
             collect("Stranger-v0", tmp_path / "data.h5")
     finally:
         del gymnasium.registry["Stranger-v0"]
+
+
+def damage_pictures(path: Path, episode: int) -> None:
+    """Change a byte in the middle of the compressed frames of an episode."""
+    with h5py.File(path) as file:
+        dataset: Any = file["pixels"]
+        chunk = dataset.id.get_chunk_info_by_coord((episode, 0, 0, 0, 0))
+    content = bytearray(path.read_bytes())
+    content[chunk.byte_offset + chunk.size // 2] ^= 0x10
+    path.write_bytes(content)
+
+
+def test_damage_of_the_first_format_is_a_sentence(tmp_path):
+    path = small(tmp_path / "data.h5")
+    damage_pictures(path, 2)
+    with EpisodeStore(path) as store:
+        assert store.verify() == [2]
+        for read in (store.frames, store.checked):
+            read(1)
+            with pytest.raises(DataError, match=r"data\.h5: frames of episode 2 cannot be read \(.*\); collect"):
+                read(2)
+    with h5py.File(path, "r+") as file:
+        del file["proprio"]
+    with EpisodeStore(path) as store:
+        for read in (lambda: store.array("proprio", 0), lambda: store.rows("proprio")):
+            with pytest.raises(DataError, match=r"data\.h5: proprio.* cannot be read"):
+                read()
+    with h5py.File(path, "r+") as file:
+        del file.attrs["meta"]
+    with pytest.raises(DataError, match=r"data\.h5 is damaged: it does not say what it holds"):
+        EpisodeStore(path)
+
+
+@containers
+def test_episodes_that_are_not_there_are_refused(tmp_path, container):
+    with reading(small(tmp_path / container)) as store:
+        for wrong in (-1, 5):
+            for read in (store.frames, store.notes, lambda one: store.array("states", one)):
+                with pytest.raises(DataError, match=f"has episodes 0 to 4, not {wrong}"):
+                    read(wrong)
+
+
+@pytest.mark.parametrize("source", ["data.h5", "data"])
+def test_lossy_copies_are_other_data_and_lossless_ones_the_same(tmp_path, source):
+    first = small(tmp_path / source)
+    hashes = {codec: info(convert("store", first, tmp_path / codec, codec=codec))["sha256"] for codec in CODECS}
+    assert hashes["raw"] == hashes["deflate"] == hashes["png"] == info(first)["sha256"]
+    assert hashes["jpeg"] != hashes["raw"]
+    assert hashes["jpeg"] == info(small(tmp_path / "collected", codec="jpeg"))["sha256"]
+    copies = {codec: convert("store", tmp_path / "jpeg", tmp_path / f"again-{codec}", codec=codec) for codec in CODECS}
+    assert info(copies["png"])["sha256"] == hashes["jpeg"]  # it shows the same pictures
+    assert info(copies["jpeg"])["sha256"] not in hashes.values()  # which were made lossy once more
+
+
+def test_a_damaged_episode_of_a_store_is_named_with_its_path(tmp_path):
+    folder, file, left_out = small(tmp_path / "data"), small(tmp_path / "data.h5"), []
+    states = bytearray((folder / "states.npy").read_bytes())
+    states[-1] ^= 1
+    (folder / "states.npy").write_bytes(states)
+    with h5py.File(file, "r+") as opened:
+        values: Any = opened["states"]
+        values[4, 0, 0] = np.nan
+    for source in (folder, file):
+        with pytest.raises(DamagedEpisode, match=f"{source}::episode_4 cannot be used: "):
+            convert("store", source, tmp_path / "refused" / source.name)
+        out = convert("store", source, tmp_path / "less" / source.name, on_error="skip", report=left_out.append)
+        assert (left_out[-1].index, left_out[-1].source) == (4, f"{source}::episode_4")
+        with reading(out) as store:
+            assert len(store) == 4 and store.skipped[0]["source"] == f"{source.name}::episode_4"
 
 
 def test_info_sums_up_what_is_in_the_file(tmp_path):

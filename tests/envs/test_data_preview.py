@@ -137,8 +137,41 @@ def test_what_is_left_out_is_said(tmp_path, capfd):
     code, out, err = answer(capfd, *words, "--set", "fps=15", "--on-error", "skip")
     assert code == 0
     assert "1 episodes left out" in out and "left out: " in err and "its gripper (6, 1)" in err
+    again = answer(capfd, *words, "--set", "fps=15", "--on-error", "skip")  # of a store that is finished
+    assert again[:2] == (0, out) and "left out: " in again[2] and "its gripper (6, 1)" in again[2]
+    code, _, err = answer(capfd, *words, "--set", "fps=15")
+    assert code == 1 and "lacks 1 damaged episodes" in err and "1/episode.h5: its poses" in err
     with EpisodeStore(tmp_path / "store") as store:
         assert store.lengths.tolist() == [4]  # every second of nine frames
+
+
+def test_a_check_says_what_it_checked(wall, tmp_path, capfd):
+    assert "every episode is intact" in answer(capfd, "data", "info", wall, "--check")[1]
+    first = collect(WALL, tmp_path / "wall.h5", episodes=2, steps=5, image_size=16)
+    code, out, _ = answer(capfd, "data", "info", first, "--check")
+    assert (code, "intact" in out) == (0, False)
+    assert "every episode can be read; this format has no hashes" in out
+
+
+def test_an_export_takes_no_options_of_a_conversion(wall, tmp_path, capfd, monkeypatch):
+    pytest.importorskip("minari")
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    words = ("data", "convert", "--from", wall, "--to", "minari", "--out", "wall/walks-v0")
+    options = (("--episodes", 1), ("--image-size", 8), ("--set", "a=1"), ("--on-error", "skip"), ("--codec", "deflate"))
+    for option in (*options, ("--workers", 2)):
+        code, _, err = answer(capfd, *words, *option)
+        assert code == 2 and f"whole and as it is, without {option[0]}; convert to a store" in err
+    assert not (tmp_path / "minari").exists()
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("jepawm_envs.data.export_minari", interrupted)
+        code, _, err = answer(capfd, *words)
+        assert code == 130 and "nothing was written to Minari" in err and "kept" not in err
+    code, out, _ = answer(capfd, *words, "--on-error", "raise", "--workers", 1)
+    assert code == 0 and f"written to {tmp_path / 'minari'}" in out
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import pickle
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from jepawm_envs.data import DamagedEpisode, EpisodeStore, LeftOut, convert
+from jepawm_envs.data import DamagedEpisode, EpisodeStore, LeftOut, convert, export_minari
 from jepawm_envs.data.episode import Episode, aligned
+from jepawm_envs.data.native import NativeWriter
 from jepawm_envs.data.poses import euler_of_quaternion, matrix_of_euler, poses_to_actions
 from jepawm_envs.data.readers import LAYOUTS, open_reader, read_all
 from jepawm_envs.data.readers.images import fit, stride
@@ -303,6 +306,61 @@ def write_franka(folder: Path) -> Written:
     return Written(root, wanted, options={"fps": 4.0}, notes=notes, damage=damage)
 
 
+def stored_episodes(seed: int) -> list[Episode]:
+    """What a store and a Minari data set of tests hold."""
+    random = np.random.default_rng(seed)
+    return [
+        Episode(
+            pictures(number, steps + 1),
+            {
+                "states": random.normal(size=(steps + 1, 3)),
+                "proprio": random.normal(size=(steps + 1, 2)).astype(np.float32),
+                "segment": random.integers(0, 3, steps + 1),
+            },
+            {"actions": random.normal(size=(steps, 2)), "rewards": random.normal(size=steps)},
+            f"first/{number}.h5",
+            {"task": f"push {number}", "door": [30.0, 2.5]},
+        )
+        for number, steps in enumerate(LENGTHS)
+    ]
+
+
+def write_episodes(path: Path, episodes: list[Episode]) -> Written:
+    with closing(NativeWriter(path, {"layout": "test", "frames": "recorded", "env": "Test-v0"}, "raw")) as writer:
+        for episode in episodes:
+            writer.append(episode)
+        writer.finish()
+    return Written(path, [arrays_of(one) for one in episodes], notes=[dict(one.notes) for one in episodes])
+
+
+def write_store(folder: Path) -> Written:
+    written = write_episodes(folder / "a store", stored_episodes(7))
+
+    def damage(path: Path) -> str:
+        content = bytearray((path / "states.npy").read_bytes())
+        content[128 + 8 * 3 * (LENGTHS[0] + 1)] ^= 1  # a bit of the first number of episode 1
+        (path / "states.npy").write_bytes(content)
+        return "its content is not what was written"
+
+    written.damage = damage
+    return written
+
+
+def write_minari(folder: Path) -> Written:
+    pytest.importorskip("minari")
+    written = write_episodes(folder / "unused", stored_episodes(8))
+    with pytest.MonkeyPatch.context() as patch, EpisodeStore(written.path) as store:
+        patch.setenv("MINARI_DATASETS_PATH", str(folder))
+        path = export_minari(store, "test/episodes-v0")
+
+    def damage(path: Path) -> str:
+        with h5py.File(path / "data/main_data.hdf5", "r+") as opened:
+            del opened["episode_1/infos/segment"]
+        return "KeyError: .*segment"
+
+    return Written(path, written.wanted, notes=written.notes, damage=damage)
+
+
 WRITERS: dict[str, Callable[[Path], Written]] = {
     "pusht_noise": write_pusht,
     "point_maze": write_pointmaze,
@@ -311,12 +369,14 @@ WRITERS: dict[str, Callable[[Path], Written]] = {
     "robocasa": write_robocasa,
     "droid": write_droid,
     "franka": write_franka,
+    "minari": write_minari,
+    "store": write_store,
 }
 every_layout = pytest.mark.parametrize("layout", list(WRITERS))
 
 
-def test_every_published_layout_is_tested_here():
-    assert {*WRITERS, "minari", "store"} == set(LAYOUTS)
+def test_every_layout_is_tested_here():
+    assert set(WRITERS) == set(LAYOUTS)
 
 
 def arrays_of(episode: Episode) -> dict[str, NDArray]:
@@ -465,6 +525,97 @@ def test_an_episode_of_another_size_is_left_out_as_asked(tmp_path):
     with EpisodeStore(tmp_path / "store") as store:
         assert len(store) == 2
         assert store.skipped[0]["source"] == "pick/2/episode.h5"
+
+
+def copied(source: Path, target: Path) -> Path:
+    """A copy of a data set, with other times."""
+    shutil.copytree(source, target, copy_function=shutil.copyfile)
+    return target
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+@every_layout
+@pytest.mark.parametrize("finish", [False, True])
+def test_another_data_set_of_the_same_names_and_sizes_is_refused(tmp_path, monkeypatch, layout, finish):
+    def stop(done: int, total: int) -> None:
+        if done == 2 and not finish:
+            raise KeyboardInterrupt
+
+    here, other = tmp_path / "here", tmp_path / "other"
+    here.mkdir()
+    other.mkdir()
+    written, random = WRITERS[layout](here), np.random.default_rng
+    inside = written.path.relative_to(here)
+    monkeypatch.setattr(np.random, "default_rng", lambda seed=0: random(seed + 100))
+    assert WRITERS[layout](other).path.relative_to(other) == inside
+    with contextlib.suppress(KeyboardInterrupt):
+        convert(layout, here / inside, tmp_path / "store", progress=stop, **written.options)
+    before = contents(tmp_path / "store")
+    for on_error in ("raise", "skip"):
+        with pytest.raises(DataError, match=r"store holds another data set \(.*converted from another source"):
+            convert(layout, other / inside, tmp_path / "store", on_error=on_error, **written.options)
+    assert contents(tmp_path / "store") == before
+    convert(layout, copied(here, tmp_path / "copy") / inside, tmp_path / "store", **written.options)
+    convert(layout, here / inside, tmp_path / "whole", **written.options)
+    assert contents(tmp_path / "store") == contents(tmp_path / "whole")
+
+
+def test_a_store_from_before_there_were_fingerprints_continues(tmp_path):
+    written = write_franka(tmp_path)
+    path = convert("franka", written.path, tmp_path / "store")
+    head = json.loads((path / "store.json").read_text())
+    del head["source_sha256"]
+    head |= {"complete": False}
+    (path / "store.json").write_text(json.dumps(head))
+    with EpisodeStore(convert("franka", written.path, path)) as store:
+        assert len(store) == 3
+
+
+def test_an_episode_that_was_repaired_is_converted(tmp_path):
+    written = write_franka(tmp_path)
+    good, path = copied(written.path, tmp_path / "good"), tmp_path / "store"
+    written.damage(written.path)
+    with pytest.raises(DamagedEpisode):
+        convert("franka", written.path, path)
+    shutil.copyfile(good / "pick/1/episode.h5", written.path / "pick/1/episode.h5")
+    convert("franka", written.path, path)
+    assert contents(path) == contents(convert("franka", good, tmp_path / "whole"))
+
+
+def test_a_first_attempt_that_failed_at_once_does_not_bind_the_next(tmp_path):
+    written = write_franka(tmp_path)
+    good, path = copied(written.path, tmp_path / "good"), tmp_path / "store"
+    cut(written.path / "pick/0/episode.h5", 0.7)
+    with pytest.raises(DamagedEpisode, match="pick/0"):
+        convert("franka", written.path, path)
+    options = {"codec": "raw", "episodes": 2, "image_size": 8}  # and repaired, another source
+    convert("franka", good, path, **options)
+    assert contents(path) == contents(convert("franka", good, tmp_path / "whole", **options))
+
+
+@pytest.mark.parametrize("finish", [False, True])
+def test_what_was_left_out_before_is_reported_again_and_refused_without_skip(tmp_path, finish):
+    def stop(done: int, total: int) -> None:
+        if done == 2 and not finish:
+            raise KeyboardInterrupt
+
+    written, path = write_franka(tmp_path), tmp_path / "store"
+    message = written.damage(written.path)
+    with contextlib.suppress(KeyboardInterrupt):
+        convert("franka", written.path, path, on_error="skip", progress=stop)
+    before, source = contents(path), os.fspath(written.path / "pick/1/episode.h5")
+    said = rf"store lacks 1 damaged episodes .*\({source}: {message}.*\)\. .*--on-error skip; .*delete .*store and"
+    with pytest.raises(DataError, match=said):
+        convert("franka", written.path, path)
+    assert contents(path) == before
+    for _ in range(2):
+        reports: list[LeftOut] = []
+        convert("franka", written.path, path, on_error="skip", report=reports.append)
+        assert [(one.index, one.source) for one in reports] == [(1, source)]
+        assert message in reports[0].why
 
 
 def test_only_the_first_episodes_are_converted_when_asked(tmp_path):

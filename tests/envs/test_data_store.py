@@ -128,6 +128,60 @@ def test_an_unfinished_store_is_not_read(tmp_path):
         EpisodeStore(path)
 
 
+@pytest.mark.parametrize(("request_", "wanted"), [({"read": 7}, 7), ({"episodes": 8, "seed": 0}, 8)])
+def test_an_unfinished_store_says_how_many_episodes_it_should_hold(tmp_path, request_, wanted):
+    with closing(NativeWriter(tmp_path / "data", request_, "raw", "a hash of the source")) as writer:
+        writer.append(EPISODES[0])
+        writer.skip("episode_1", "its film is cut short")
+        writer.append(EPISODES[2])
+    said = f"holds 2 of {wanted} episodes, without 1 that were left out; run the same convert command again"
+    with pytest.raises(DataError, match=said):  # convert, also where the source had been collected
+        EpisodeStore(tmp_path / "data")
+
+
+def test_a_store_of_another_source_is_refused_and_kept(tmp_path):
+    for finish in (False, True):
+        path = tmp_path / f"data-{finish}"
+        with closing(NativeWriter(path, REQUEST, "raw", "one")) as writer:
+            writer.append(EPISODES[0])
+            if finish:
+                writer.finish()
+        before = files(path)
+        with pytest.raises(DataError, match=r"another data set \(converted from another source, or from files that"):
+            NativeWriter(path, REQUEST, "raw", "other")
+        assert files(path) == before
+        for same in ("one", None):
+            with closing(NativeWriter(path, REQUEST, "raw", same)) as writer:
+                assert (writer.seen, writer.complete) == (1, finish)
+
+
+def test_a_store_that_does_not_say_its_source_is_continued_and_the_hash_does_not_know_it(tmp_path):
+    write(tmp_path / "data", EPISODES[:1], finish=False)
+    with closing(NativeWriter(tmp_path / "data", REQUEST, "deflate", "one")) as writer:
+        assert writer.seen == 1
+    hashes = set()
+    for source in (None, "one", "other"):
+        with closing(NativeWriter(tmp_path / f"{source}", REQUEST, "deflate", source)) as writer:
+            writer.append(EPISODES[0])
+            writer.finish()
+        with EpisodeStore(tmp_path / f"{source}") as store:
+            hashes.add(store.sha256())
+            assert store.meta == {**REQUEST, "episodes": 1}
+    assert len(hashes) == 1
+
+
+@pytest.mark.parametrize("journal", [b"", b'{"frames": 5, "byt'])
+def test_an_attempt_that_finished_no_episode_makes_room_for_another(tmp_path, journal):
+    path = write(tmp_path / "data", EPISODES[:1], finish=False)
+    (path / "journal.jsonl").write_bytes(journal)
+    few = Episode(EPISODES[1].pixels, {"states": np.zeros((2, 9), np.float32)}, {"actions": np.zeros((1, 1))})
+    for place in (path, tmp_path / "fresh"):
+        with closing(NativeWriter(place, {"layout": "other"}, "png", "other")) as writer:
+            writer.append(few)
+            writer.finish()
+    assert files(path) == files(tmp_path / "fresh")
+
+
 def test_a_store_of_something_else_is_refused_and_kept(tmp_path):
     path = write(tmp_path / "data")
     before = files(path)
@@ -150,12 +204,36 @@ def test_a_journal_that_is_damaged_inside_is_refused(tmp_path):
             NativeWriter(path, REQUEST, "deflate")
 
 
-def test_two_writers_do_not_mix(tmp_path):
+@pytest.mark.parametrize("line", [b"\xff", b"5", b"[]", b"null", b"{}", b'{"frames": 5, "source": ""}'])
+def test_a_line_that_is_none_of_a_journal_is_a_sentence(tmp_path, line):
+    path = write(tmp_path / "data")
+    content = (path / "journal.jsonl").read_bytes()
+    (path / "journal.jsonl").write_bytes(line + b"\n" + content)
+    for use in (EpisodeStore, lambda path: NativeWriter(path, REQUEST, "deflate")):
+        with pytest.raises(DataError, match=r"journal\.jsonl is damaged; convert or collect"):
+            use(path)
+
+
+@pytest.mark.parametrize("key", ["request", "codec", "complete", "episodes", "arrays", "frame_shape"])
+def test_a_head_that_lacks_a_part_is_a_sentence(tmp_path, key):
+    path = write(tmp_path / "data")
+    head = json.loads((path / "store.json").read_text())
+    (path / "store.json").write_text(json.dumps({name: value for name, value in head.items() if name != key}))
+    with pytest.raises(DataError, match=rf"store\.json is damaged: it lacks {key}; convert or collect"):
+        EpisodeStore(path)
+    for wrong in ({"arrays": {"states": {"rows": "frames"}}}, {"request": 5}, {"codec": []}, {"frame_shape": None}):
+        (path / "store.json").write_text(json.dumps({**head, **wrong}))
+        with pytest.raises(DataError, match="damaged: an entry is not what it should be"):
+            EpisodeStore(path)
+
+
+@pytest.mark.parametrize("other", [REQUEST, {"layout": "other"}])
+def test_two_writers_do_not_mix(tmp_path, other):
     with (
         closing(NativeWriter(tmp_path / "data", REQUEST, "raw")),
         pytest.raises(DataError, match="is being written by another process"),
     ):
-        NativeWriter(tmp_path / "data", REQUEST, "raw")
+        NativeWriter(tmp_path / "data", other, "raw")
 
 
 def flip(file: Path, place: int) -> None:
@@ -171,6 +249,9 @@ def test_one_changed_byte_is_found_in_its_episode(tmp_path, codec, name):
     flip(path / name, -20 if name == "frames.npy" else -2)
     with EpisodeStore(path) as store:
         assert store.verify() == [2]
+        store.checked(1)
+        with pytest.raises(DamagedEpisode, match=r"data::episode_2 cannot be used: .*(not what was written|damaged)"):
+            store.checked(2)
         np.testing.assert_array_equal(store.array("states", 0), EPISODES[0].frame_arrays["states"])
 
 
@@ -278,6 +359,17 @@ def test_rows_that_are_not_there_are_refused(tmp_path):
                 store.frames(0, *wrong)
         with pytest.raises(DataError, match="has no array 'masses'; it has states, proprio, segment, actions, rewards"):
             store.array("masses", 0)
+
+
+def test_episodes_that_are_not_there_are_refused(tmp_path):
+    with EpisodeStore(write(tmp_path / "data")) as store:
+        for wrong in (-1, 3):
+            for read in (lambda one: store.array("states", one), store.frames, store.notes, store.checked):
+                with pytest.raises(DataError, match=f"data has episodes 0 to 2, not {wrong}"):
+                    read(wrong)
+        for step in (0, -1):
+            with pytest.raises(DataError, match=f"Every {step}-th frame cannot be read"):
+                store.frames(0, step=step)
 
 
 def test_unknown_codecs_and_channels_that_a_codec_has_not_are_refused(tmp_path):

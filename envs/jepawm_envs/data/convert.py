@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +10,16 @@ from typing import Any
 
 from jepawm_envs.data.codecs import DEFAULT_CODEC, find_codec
 from jepawm_envs.data.episode import DamagedEpisode
+from jepawm_envs.data.fingerprint import fingerprint, seen_from
 from jepawm_envs.data.native import EncodedEpisode, NativeWriter, encode
 from jepawm_envs.data.ordered import in_order
 from jepawm_envs.data.readers.base import LeftOut, OnError, Reader, read_one
 from jepawm_envs.data.readers.store_reader import StoreReader
 from jepawm_envs.data.readers.table import open_reader
-from jepawm_envs.errors import InvalidOption
+from jepawm_envs.errors import DataError, InvalidOption
+
+NAMED = 5
+"""Episodes that a message lists by name; the journal lists them all."""
 
 
 def convert(
@@ -34,18 +37,20 @@ def convert(
 ) -> Path:
     """Read a data set in one of the layouts of :mod:`jepawm_envs.data.readers` and store it.
 
-    An interrupted conversion continues where it stopped when called again with the same arguments.
+    An interrupted conversion continues where it stopped when called again with the same arguments; that it is of the
+    same data set is checked (:mod:`jepawm_envs.data.fingerprint`).
 
     Args:
         layout: its name.
         source: where the data set lies.
         out: folder of the native store.
         codec: of :mod:`jepawm_envs.data.codecs`.
-        on_error: ``raise`` stops at a damaged episode, ``skip`` leaves it out and notes it in the store.
+        on_error: ``raise`` stops at a damaged episode, and at a store from which one was left out before; ``skip``
+            leaves it out and notes it in the store.
         episodes: only the first so many; all when None.
         workers: processes that read; with 1 this one reads. The store does not depend on it.
         progress: called with (episodes done, episodes).
-        report: told about every episode that is left out.
+        report: told about every episode that is left out, now or before an interruption.
         **options: of the layout's reader.
 
     Returns:
@@ -53,7 +58,8 @@ def convert(
 
     Raises:
         DamagedEpisode: the first, with ``raise``; what was converted before stays.
-        DataError: if the data set as a whole is damaged, or ``out`` holds another one.
+        DataError: if the data set as a whole is damaged, or ``out`` holds another one, or lacks episodes with
+            ``raise``.
         InvalidOption: for an unknown layout, option or codec.
     """
     if episodes is not None and episodes < 1:
@@ -62,9 +68,12 @@ def convert(
         raise InvalidOption(f"workers={workers} is not possible; somebody must read.")
     if on_error not in ("raise", "skip"):
         raise InvalidOption(f"on_error={on_error!r} is not known; choose raise or skip.")
-    reader, path = open_reader(layout, source, **options), Path(out)
+    reader, path, tell = open_reader(layout, source, **options), Path(out), report or _ignore
     wanted = len(reader) if episodes is None else min(episodes, len(reader))
-    with closing(NativeWriter(path, _request(reader, wanted, codec, options), codec)) as writer:
+    request, origin = _request(reader, wanted, codec, options), fingerprint(reader, wanted)
+    with closing(NativeWriter(path, request, codec, origin)) as writer:
+        for left_out in _left_out_before(writer, reader, on_error):
+            tell(left_out)
         if writer.complete:
             return path
         read = _Read(layout, source, options, codec, on_error)
@@ -72,12 +81,34 @@ def convert(
         with closing(in_order(read, left, min(workers, max(1, len(left))))) as found:
             for episode in found:
                 left_out = _keep(writer, reader, episode, on_error)
-                if left_out is not None and report is not None:
-                    report(left_out)
+                if left_out is not None:
+                    tell(left_out)
                 if progress is not None:
                     progress(writer.seen, wanted)
         writer.finish()
     return path
+
+
+def _ignore(left_out: LeftOut) -> None:
+    pass
+
+
+def _left_out_before(writer: NativeWriter, reader: Reader, on_error: OnError) -> Iterator[LeftOut]:
+    """The episodes that an earlier call left out of a store.
+
+    Raises:
+        DataError: with ``raise``, if there are any.
+    """
+    found = [LeftOut(index, reader.source(index), line["skipped"]) for index, line in writer.left_out.items()]
+    if found and on_error == "raise":
+        listed = "; ".join(f"{one.source}: {one.why}" for one in found[:NAMED])
+        more = f"; and {len(found) - NAMED} more" if len(found) > NAMED else ""
+        raise DataError(
+            f"{writer.path} lacks {len(found)} damaged episodes that were left out of it before ({listed}{more}). To "
+            f"go on without them, convert with --on-error skip; to have them, repair them, delete {writer.path} and "
+            "convert again."
+        )
+    return iter(found)
 
 
 class _Read:
@@ -102,9 +133,10 @@ def _keep(writer: NativeWriter, reader: Reader, episode: EncodedEpisode | LeftOu
             writer.append(replace(episode, source=_relative(episode.source, reader.root)))
             return None
         except DamagedEpisode as problem:  # its shapes are not those of the others
+            source = reader.source(writer.seen)
             if on_error == "raise":
-                raise DamagedEpisode(episode.source, problem.why) from None
-            episode = LeftOut(writer.seen, episode.source, problem.why)
+                raise DamagedEpisode(source, problem.why) from None
+            episode = LeftOut(writer.seen, source, problem.why)
     writer.skip(_relative(episode.source, reader.root), episode.why)
     return episode
 
@@ -112,7 +144,7 @@ def _keep(writer: NativeWriter, reader: Reader, episode: EncodedEpisode | LeftOu
 def _request(reader: Reader, wanted: int, codec: str, options: dict[str, Any]) -> dict[str, Any]:
     """What is asked for: part of the store and of its hash, without places of this machine."""
     if isinstance(reader, StoreReader) and not reader.resizes and wanted == len(reader):
-        return dict(reader.meta)  # the same data in another container
+        return _same_data(reader.meta, codec)
     return {
         "layout": reader.layout,
         "env": reader.env,
@@ -122,6 +154,18 @@ def _request(reader: Reader, wanted: int, codec: str, options: dict[str, Any]) -
     }
 
 
+def _same_data(meta: dict[str, Any], codec: str) -> dict[str, Any]:
+    """What made a store, for a copy of it in another container.
+
+    A copy that loses something is another data set, and the hash must say so: it is of the frames themselves where
+    they were recorded; where they follow from the states, the codecs that lost something are named.
+    """
+    if find_codec(codec).lossless or meta.get("frames") == "recorded":
+        return dict(meta)
+    return {**meta, "codec": "+".join(filter(None, (meta.get("codec"), codec)))}
+
+
 def _relative(source: str, root: Path) -> str:
     """A source as seen from the data set, so that stores do not name places of a machine."""
-    return os.path.relpath(source, root) if source.startswith(os.fspath(root)) else source
+    seen = seen_from(root, source)
+    return f"{root.name}{seen[1:]}" if seen.startswith(".::") else seen

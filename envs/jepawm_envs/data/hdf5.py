@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -107,9 +108,10 @@ class Hdf5Store:
 
     arrays = ARRAYS
     skipped: tuple[dict[str, Any], ...] = ()
+    hashed = False
 
     def __init__(self, path: Path):
-        self._file = _open(path, "r")
+        self.path, self._file = path, _open(path, "r")
         self.meta = _read_meta(self._file, path)
         done = _completed(self._file)
         if done < self.meta["episodes"]:
@@ -118,20 +120,28 @@ class Hdf5Store:
                 f"{path} holds {done} of {self.meta['episodes']} episodes; run the same collect command again."
             )
         self.lengths = np.full(self.meta["episodes"], self.meta["steps"], np.int64)
-        self.frame_shape: tuple[int, ...] = self._file["pixels"].shape[2:]  # type: ignore[union-attr]
+        with self._reading("images"):
+            self.frame_shape: tuple[int, ...] = self._file["pixels"].shape[2:]  # type: ignore[union-attr]
 
     def array(self, name: str, episode: int, start: int, stop: int) -> NDArray:
-        """Rows ``start`` to ``stop`` of an array of one episode."""
-        return self._file[name][episode, start:stop]  # type: ignore[index]
+        """Rows ``start`` to ``stop`` of an array of one episode.
+
+        Raises:
+            DataError: if they cannot be read, here and in what follows.
+        """
+        with self._reading(f"{name} of episode {episode}"):
+            return self._file[name][episode, start:stop]  # type: ignore[index]
 
     def whole(self, name: str) -> NDArray:
         """The rows of all episodes, one after the other."""
-        values = self._file[name][:]  # type: ignore[index]
+        with self._reading(name):
+            values = self._file[name][:]  # type: ignore[index]
         return values.reshape(-1, *values.shape[2:])  # type: ignore[union-attr]
 
     def frames(self, episode: int, start: int, stop: int, step: int) -> NDArray[np.uint8]:
         """Frames ``start`` to ``stop``, every ``step``-th; all chunks of eight in between are decoded, once each."""
-        return self._file["pixels"][episode, start:stop][::step]  # type: ignore[index]
+        with self._reading(f"frames of episode {episode}"):
+            return self._file["pixels"][episode, start:stop][::step]  # type: ignore[index]
 
     def notes(self, episode: int) -> dict[str, Any]:
         """Nothing is noted in this format."""
@@ -141,6 +151,10 @@ class Hdf5Store:
         """None in this format."""
         return iter(())
 
+    def is_as_written(self, episode: int, arrays: Mapping[str, NDArray], pixels: NDArray[np.uint8]) -> bool:
+        """Always true: this format has no hashes to compare with."""
+        return True
+
     def verify(self) -> list[int]:
         """Read everything; the episodes that cannot be read. Nothing else is noticed: this format has no hashes."""
         return [episode for episode in range(self.meta["episodes"]) if not self._readable(episode)]
@@ -149,11 +163,22 @@ class Hdf5Store:
         """Close the file."""
         self._file.close()
 
-    def _readable(self, episode: int) -> bool:
+    @contextmanager
+    def _reading(self, what: str) -> Iterator[None]:
+        """Turn what HDF5 raises at damage into a sentence."""
         try:
-            for name in (*self.arrays, "pixels"):
-                self._file[name][episode]  # type: ignore[index]
-        except OSError:
+            yield
+        except (OSError, KeyError) as problem:
+            why = str(problem).strip("'\".")
+            raise DataError(f"{self.path}: {what} cannot be read ({why}); collect the data set again.") from None
+
+    def _readable(self, episode: int) -> bool:
+        steps = int(self.lengths[episode])
+        try:
+            for name, rows in self.arrays.items():
+                self.array(name, episode, 0, steps + (rows == "frames"))
+            self.frames(episode, 0, steps + 1, 1)
+        except DataError:
             return False
         return True
 
@@ -183,9 +208,12 @@ def _open(path: Path, mode: str) -> h5py.File:
 def _read_meta(file: h5py.File, path: Path) -> dict[str, Any]:
     if file.attrs.get("format") != FORMAT:
         raise DataError(f"{path} is not a data set of format {FORMAT}.")
-    return json.loads(str(file.attrs["meta"]))
+    try:
+        return json.loads(str(file.attrs["meta"]))
+    except (KeyError, ValueError):
+        raise DataError(f"{path} is damaged: it does not say what it holds; delete it and collect again.") from None
 
 
 def _completed(file: h5py.File) -> int:
-    done: Any = file.attrs["completed"]
+    done: Any = file.attrs.get("completed", 0)
     return int(done)

@@ -1,11 +1,15 @@
 """Giving data sets to Minari (https://minari.farama.org), and opening those that it has.
 
-Observations become a dictionary of ``pixels``, ``state`` and ``proprio``. Nothing is lost: images are stored as they
-are, without Minari's JPEG. Rewards are those recorded; data without rewards get zeros, which the description says.
+Observations become a dictionary of ``pixels``, ``state`` and ``proprio``; images are stored as they are, without
+Minari's JPEG. Rewards are those recorded; data without rewards get zeros, which the description says. Further arrays
+become ``infos``, notes and source of an episode its metadata (``notes``, JSON), environment and names of the arrays
+metadata of the data set (``jepawm_bench``). Lost are what was left out and why, and the hashes: Minari keeps no
+checksum, so damage after the export may go unnoticed. The export itself compares every episode with its hashes.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
@@ -17,6 +21,11 @@ import numpy as np
 
 from jepawm_envs.data.store import EpisodeStore
 from jepawm_envs.errors import DataError
+
+OURS = "jepawm_bench"
+"""Key of the metadata of a data set that :func:`export_minari` wrote: ``env``, and ``arrays`` with their rows."""
+OBSERVATIONS = {"states": "state", "proprio": "proprio"}
+NOTES = "notes"
 
 
 def export_minari(store: EpisodeStore, name: str, *, progress: Callable[[int, int], None] | None = None) -> Path:
@@ -32,6 +41,7 @@ def export_minari(store: EpisodeStore, name: str, *, progress: Callable[[int, in
 
     Raises:
         DataError: if Minari is not installed, has a data set of this name, or refuses it.
+        DamagedEpisode: if one is not what was written; then nothing is exported.
     """
     minari = _minari()
     from gymnasium.spaces import Box, Dict
@@ -44,7 +54,7 @@ def export_minari(store: EpisodeStore, name: str, *, progress: Callable[[int, in
     rewards = "recorded" if "rewards" in store.arrays else "none were recorded: all are zero"
     with _writing(name) as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that no author, code and environment are given
-        minari.create_dataset_from_buffers(
+        data = minari.create_dataset_from_buffers(
             name,
             _buffers(store, progress),
             observation_space=Dict({"pixels": images, "state": state, "proprio": proprio}),
@@ -52,7 +62,27 @@ def export_minari(store: EpisodeStore, name: str, *, progress: Callable[[int, in
             description=f"From jepawm-bench, data sha256 {store.sha256()}; rewards: {rewards}. {store.meta}",
             jpeg_encoding=False,
         )
+        data.storage.update_metadata({OURS: {"env": store.meta.get("env"), "arrays": store.arrays}})
+        data.storage.update_episode_metadata({NOTES: json.dumps(store.notes(one))} for one in range(len(store)))
     return folder
+
+
+def exported(data: Any) -> dict[str, Any]:
+    """What :func:`export_minari` noted of an open data set: ``env`` and ``arrays``; nothing of those of others."""
+    found = data.storage.metadata.get(OURS)
+    return found if isinstance(found, dict) else {}
+
+
+def folder_of(data: Any) -> Path:
+    """Where an open data set lies."""
+    return Path(data.storage.data_path).parent
+
+
+def notes_of(data: Any, episode: int) -> dict[str, Any]:
+    """The notes of an episode that :func:`export_minari` wrote, without its first source."""
+    (metadata,) = data.storage.get_episode_metadata([episode])
+    notes = json.loads(metadata.get(NOTES, "{}"))
+    return {key: value for key, value in notes.items() if key != "source"}
 
 
 @contextmanager
@@ -99,18 +129,16 @@ def _buffers(store: EpisodeStore, progress: Callable[[int, int], None] | None) -
     from minari.data_collector import EpisodeBuffer
 
     for episode, steps in enumerate(store.lengths.tolist()):
-        rewards = store.array("rewards", episode) if "rewards" in store.arrays else np.zeros(steps)
+        arrays, pixels = store.checked(episode)
+        observed = {key: arrays.pop(name) for name, key in OBSERVATIONS.items()}
         yield EpisodeBuffer(
             id=episode,
-            observations={
-                "pixels": store.frames(episode),
-                "state": store.array("states", episode),
-                "proprio": store.array("proprio", episode),
-            },
-            actions=store.array("actions", episode),  # type: ignore[arg-type]
-            rewards=rewards.tolist(),
+            observations={"pixels": pixels, **observed},
+            actions=arrays.pop("actions"),  # type: ignore[arg-type]
+            rewards=arrays.pop("rewards", np.zeros(steps)).tolist(),
             terminations=[False] * steps,
             truncations=[False] * (steps - 1) + [True],
+            infos=arrays or None,
         )
         if progress is not None:
             progress(episode + 1, len(store))

@@ -2,7 +2,7 @@
 
 | file | holds |
 |---|---|
-| ``store.json`` | format, what was asked for, codec, names, shapes and types, whether it is complete |
+| ``store.json`` | format, what was asked for, of which source, codec, names, shapes and types, whether it is complete |
 | ``journal.jsonl`` | a line an episode: length, hash, source, notes; or why one was left out |
 | ``states.npy``, ``actions.npy``, ... | rows of all episodes, one after the other |
 | ``frames.npy`` | the encoded frames of all episodes, bytes |
@@ -43,6 +43,11 @@ except ModuleNotFoundError:  # Windows: nothing guards against two writers there
 FORMAT = "jepawm-store/1"
 HEAD, JOURNAL = "store.json", "journal.jsonl"
 FRAMES, ENDS = "frames.npy", "frame_ends.npy"
+SOURCE = "source_sha256"
+"""Key of the head, beside the request: which source it was is no part of the hash of the data."""
+REQUIRED = ("request", "codec", "complete")
+REQUIRED_AT_THE_END = ("episodes", "arrays", "frame_shape")
+LINE = ("frames", "bytes", "frames_sha256", "arrays_sha256", "source", "notes")
 
 
 def is_native(path: Path) -> bool:
@@ -94,23 +99,29 @@ class NativeWriter:
 
     Args:
         path: of the folder.
-        request: what was asked for, JSON values; an existing store must have been asked for the same.
+        request: what was asked for, JSON values; an existing store that holds an episode, or has left one out, must
+            have been asked for the same.
         codec: of :mod:`jepawm_envs.data.codecs`.
+        source: what tells the data set that is converted from others (:mod:`jepawm_envs.data.fingerprint`); an
+            existing store must be of the same, where it says so.
 
     Raises:
         DataError: if the folder holds something else, or another process writes there.
     """
 
-    def __init__(self, path: Path, request: Mapping[str, Any], codec: str):
+    def __init__(self, path: Path, request: Mapping[str, Any], codec: str, source: str | None = None):
         self.path, self.codec = path, find_codec(codec)
         self._head: dict[str, Any] = {"format": FORMAT, "request": dict(request), "codec": codec, "complete": False}
-        if not is_native(path):
+        self._head |= {} if source is None else {SOURCE: source}
+        if is_native(path):
+            _read_head(path)  # refuses another format before a file is opened for writing
+        else:
             _refuse_foreign(path)
             path.mkdir(parents=True, exist_ok=True)
             self._save_head()
-        else:
-            self._head = _continued(path, self._head)
         self._files: dict[str, GrowingArray] = {}
+        self.left_out: dict[int, dict[str, Any]] = {}
+        """Episodes left out by whoever wrote before, by number: ``source`` and, under ``skipped``, why."""
         self.seen = 0
         """Episodes that need not be given again, kept and left out."""
         self._journal = _exclusive(path / JOURNAL)
@@ -185,14 +196,21 @@ class NativeWriter:
         self._journal.close()
 
     def _resume(self) -> None:
-        """Go back to the end of the last whole episode."""
+        """Go back to the end of the last whole episode; start anew where there is none."""
         lines: Sequence[dict[str, Any]] = read_journal(self.path)
+        found = _read_head(self.path)
+        if lines or found["complete"]:
+            self._head = _continued(self.path, found, self._head)
+        else:
+            _clear(self.path, found)
+            self._save_head()
         if not self.complete:
             if "arrays" in self._head:
                 lines = _committed(self.path, self._head, lines)
                 self._open_files([line for line in lines if "skipped" not in line])
             self._rewrite_journal(lines)
         self.seen = len(lines)
+        self.left_out = {number: line for number, line in enumerate(lines) if "skipped" in line}
 
     def _describe(self, episode: EncodedEpisode) -> None:
         """Fix names, shapes and types by the first episode."""
@@ -250,6 +268,9 @@ class NativeStore:
         DataError: if it is damaged, unfinished, or of another version.
     """
 
+    hashed = True
+    """Whether every episode has hashes, so that every change of it is noticed."""
+
     def __init__(self, path: Path):
         self.path, head = path, _read_head(path)
         lines = read_journal(path)
@@ -257,11 +278,7 @@ class NativeStore:
         self.skipped = [line for line in lines if "skipped" in line]
         """Episodes that were left out: ``source`` and, under ``skipped``, why."""
         if not head["complete"]:
-            wanted = head["request"].get("episodes", "an unknown number of")
-            command = "collect" if "seed" in head["request"] else "convert"
-            raise DataError(
-                f"{path} holds {len(self._kept)} of {wanted} episodes; run the same {command} command again."
-            )
+            raise DataError(_unfinished(path, head, lines))
         if len(self._kept) != head["episodes"]:
             raise DataError(f"{path / JOURNAL} is damaged: it lists {len(self._kept)} of {head['episodes']} episodes.")
         self.meta: dict[str, Any] = {**head["request"], "episodes": head["episodes"]}
@@ -306,6 +323,22 @@ class NativeStore:
         """The hash of the frames of every episode, as noted when it was written."""
         return (line["frames_sha256"] for line in self._kept)
 
+    def is_as_written(self, episode: int, arrays: Mapping[str, NDArray], pixels: NDArray[np.uint8]) -> bool:
+        """Whether the arrays and frames that were read of an episode are those that its hashes are of.
+
+        Args:
+            episode: its number.
+            arrays: all of them, by name.
+            pixels: all frames; not looked at where the codec is lossy, as then the stored bytes are hashed.
+        """
+        line, first = self._kept[episode], int(self._first_frame[episode])
+        frames = range(0) if self.codec.lossless else range(first, first + line["frames"])
+        encoded = [bytes(self._encoded(frame)) for frame in frames]
+        return (
+            arrays_hash(arrays, self._dtypes) == line["arrays_sha256"]
+            and frames_hash(pixels, encoded, self.codec) == line["frames_sha256"]
+        )
+
     def verify(self) -> list[int]:
         """Read everything; the episodes whose content is not what was written."""
         return [episode for episode in range(len(self._kept)) if not self._intact(episode)]
@@ -329,17 +362,13 @@ class NativeStore:
         return found[FRAMES], ends
 
     def _intact(self, episode: int) -> bool:
-        line, frames = self._kept[episode], int(self.lengths[episode]) + 1
+        frames = int(self.lengths[episode]) + 1
         arrays = {name: self.array(name, episode, 0, frames - (rows == "steps")) for name, rows in self.arrays.items()}
-        if arrays_hash(arrays, self._dtypes) != line["arrays_sha256"]:
-            return False
-        first = int(self._first_frame[episode])
-        encoded = [bytes(self._encoded(first + frame)) for frame in range(frames)]
         try:
             pixels = self.frames(episode, 0, frames, 1) if self.codec.lossless else np.empty(0, np.uint8)
         except DataError:
             return False
-        return frames_hash(pixels, encoded, self.codec) == line["frames_sha256"]
+        return self.is_as_written(episode, arrays, pixels)
 
 
 def frames_hash(pixels: NDArray[np.uint8], encoded: Sequence[bytes], codec: Codec) -> str:
@@ -358,15 +387,22 @@ def arrays_hash(arrays: Mapping[str, NDArray], dtypes: Mapping[str, str]) -> str
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
-    """All whole lines of a journal; a last line that was not written to its end does not count."""
+    """All whole lines of a journal; a last line that was not written to its end does not count.
+
+    Raises:
+        DataError: if a line is none of a journal.
+    """
     file = path / JOURNAL
     if not file.exists():
         return []
-    *whole, _ = file.read_text().split("\n")
+    *whole, _ = file.read_bytes().split(b"\n")
     try:
-        return [json.loads(line) for line in whole]
-    except ValueError:
+        lines = [json.loads(line) for line in whole]
+        if not all("skipped" in line or line.keys() >= {*LINE} for line in lines):
+            raise ValueError("a line lacks a part")
+    except (ValueError, TypeError, AttributeError):  # no JSON, no text, or no table
         raise DataError(f"{file} is damaged; convert or collect the data set again.") from None
+    return lines
 
 
 def _read_head(path: Path) -> dict[str, Any]:
@@ -376,19 +412,52 @@ def _read_head(path: Path) -> dict[str, Any]:
         raise DataError(f"{path} cannot be read as a data set ({problem}); delete it and make it again.") from None
     if not isinstance(head, dict) or head.get("format") != FORMAT:
         raise DataError(f"{path} is not a data set of format {FORMAT}.")
+    needed = REQUIRED + (REQUIRED_AT_THE_END if head.get("complete") else ())
+    missing = [key for key in needed if key not in head]
+    if missing or not _well_formed(head):
+        what = f"it lacks {', '.join(missing)}" if missing else "an entry is not what it should be"
+        raise DataError(f"{path / HEAD} is damaged: {what}; convert or collect the data set again.")
     return head
 
 
-def _continued(path: Path, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """The head of an existing store, if it was asked for the same."""
-    found = _read_head(path)
+def _well_formed(head: Mapping[str, Any]) -> bool:
+    """Whether entries are of their types, and every array is described by its rows, shape and type."""
+    types = {"request": dict, "codec": str, "arrays": dict, "frame_shape": list}
+    if any(not isinstance(head[key], kind) for key, kind in types.items() if key in head):
+        return False
+    return all(map(_is_described, head.get("arrays", {}).values()))
+
+
+def _is_described(spec: Any) -> bool:
+    return isinstance(spec, dict) and spec.keys() >= {"shape", "dtype"} and spec.get("rows") in ("frames", "steps")
+
+
+def _continued(path: Path, found: dict[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """The head of an existing store, if it was asked for the same, of the same source."""
     asked, now = ({**head["request"], "codec": head["codec"]} for head in (found, wanted))
     differing = [
         f"{key}={asked.get(key)!r}" for key in sorted(asked.keys() | now.keys()) if asked.get(key) != now.get(key)
     ]
+    if SOURCE in found and SOURCE in wanted and found[SOURCE] != wanted[SOURCE]:
+        differing.append("converted from another source, or from files that have changed since")
     if differing:
         raise DataError(f"{path} holds another data set ({', '.join(differing)}); choose another --out or delete it.")
     return found
+
+
+def _clear(path: Path, head: Mapping[str, Any]) -> None:
+    """Take away the arrays of an attempt that finished no episode."""
+    for name in (*head.get("arrays", ()), FRAMES, ENDS):
+        (path / _file_name(name)).unlink(missing_ok=True)
+
+
+def _unfinished(path: Path, head: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> str:
+    """What is said of a store whose writer was interrupted."""
+    request, left_out = head["request"], sum("skipped" in line for line in lines)
+    wanted = request.get("episodes", request.get("read", "an unknown number of"))
+    without = f", without {left_out} that were left out" if left_out else ""
+    command = "collect" if "seed" in request and SOURCE not in head else "convert"
+    return f"{path} holds {len(lines) - left_out} of {wanted} episodes{without}; run the same {command} command again."
 
 
 def _refuse_foreign(path: Path) -> None:

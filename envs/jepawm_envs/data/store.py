@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jepawm_envs.data.episode import DamagedEpisode
 from jepawm_envs.data.hdf5 import Hdf5Store
 from jepawm_envs.data.native import NativeStore
 from jepawm_envs.errors import DataError
@@ -82,8 +83,9 @@ class EpisodeStore:
         """Rows ``start`` to ``stop`` of one array of one episode.
 
         Raises:
-            DataError: for an array that the data set has not, or rows that the episode has not.
+            DataError: for an array or episode that the data set has not, rows that the episode has not, or damage.
         """
+        self._check_episode(episode)
         if name not in self._store.arrays:
             raise DataError(f"{self.path} has no array {name!r}; it has {', '.join(self._store.arrays)}.")
         rows = int(self.lengths[episode]) + (self._store.arrays[name] == "frames")
@@ -93,17 +95,46 @@ class EpisodeStore:
         """Frames ``start`` to ``stop`` of one episode, every ``step``-th, (frames, H, W, C).
 
         Raises:
-            DataError: for frames that the episode has not, or that are damaged.
+            DataError: for an episode or frames that are not there, a step below one, or damage.
         """
+        self._check_episode(episode)
+        if step < 1:
+            raise DataError(f"Every {step}-th frame cannot be read of {self.path}; step is at least 1.")
         start, stop = self._range(episode, start, stop, int(self.lengths[episode]) + 1)
         return self._store.frames(episode, start, stop, step)
+
+    def place(self, episode: int) -> str:
+        """Where an episode lies, for messages."""
+        return f"{self.path}::episode_{episode}"
+
+    def checked(self, episode: int) -> tuple[dict[str, NDArray], NDArray[np.uint8]]:
+        """All arrays by name and all frames of one episode, compared with its hashes, where the format has such.
+
+        Raises:
+            DamagedEpisode: if they are not what was written.
+            DataError: for an episode that is not there.
+        """
+        self._check_episode(episode)
+        try:
+            arrays = {name: self.array(name, episode) for name in self.arrays}
+            pixels = self.frames(episode)
+        except (DataError, OSError) as problem:
+            raise DamagedEpisode(self.place(episode), str(problem).rstrip(".")) from None
+        if not self._store.is_as_written(episode, arrays, pixels):
+            raise DamagedEpisode(self.place(episode), "its content is not what was written; make the data set again")
+        return arrays, pixels
 
     def rows(self, name: str) -> NDArray:
         """The rows of one array of all episodes, one after the other; mapped where the format allows."""
         return self._store.whole(name)
 
     def notes(self, episode: int) -> dict[str, Any]:
-        """Facts of one episode as a whole: its source, task, ..."""
+        """Facts of one episode as a whole: its source, task, ...
+
+        Raises:
+            DataError: for an episode that is not there.
+        """
+        self._check_episode(episode)
         return self._store.notes(episode)
 
     def sha256(self) -> str:
@@ -118,8 +149,13 @@ class EpisodeStore:
             digest.update("".join(self._store.frame_hashes()).encode())
         return digest.hexdigest()
 
+    @property
+    def hashed(self) -> bool:
+        """Whether every episode has hashes; without, :meth:`verify` notices only what cannot be read."""
+        return self._store.hashed
+
     def verify(self) -> list[int]:
-        """Read everything; the numbers of the damaged episodes."""
+        """Read everything; the numbers of the episodes that are not what was written, or cannot be read."""
         return self._store.verify()
 
     def close(self) -> None:
@@ -139,6 +175,10 @@ class EpisodeStore:
             )
         values = self.rows(name)
         return np.array(values).reshape(len(self), -1, *values.shape[1:])
+
+    def _check_episode(self, episode: int) -> None:
+        if not 0 <= episode < len(self):
+            raise DataError(f"{self.path} has episodes 0 to {len(self) - 1}, not {episode}.")
 
     def _range(self, episode: int, start: int, stop: int | None, rows: int) -> tuple[int, int]:
         stop = rows if stop is None else stop

@@ -75,7 +75,7 @@ def read_one(reader: Reader, index: int, on_error: OnError = "raise") -> Episode
     except DamagedEpisode as problem:
         if on_error == "raise":
             raise
-        return LeftOut(index, reader.source(index), problem.why)
+        return LeftOut(index, problem.source or reader.source(index), problem.why)
     return episode
 
 

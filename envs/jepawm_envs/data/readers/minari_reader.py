@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jepawm_envs.data.episode import DamagedEpisode, Episode, damage_in
-from jepawm_envs.data.minari_files import open_minari
+from jepawm_envs.data.minari_files import exported, folder_of, notes_of, open_minari
 from jepawm_envs.data.readers.base import Reader
 from jepawm_envs.data.readers.images import as_bytes, fit
 from jepawm_envs.errors import DataError
@@ -17,6 +17,9 @@ from jepawm_envs.errors import DataError
 
 class MinariReader(Reader):
     """A Minari data set whose observations are a dictionary with images.
+
+    Notes, further arrays and the environment are read where :func:`jepawm_envs.data.export_minari` wrote them. Minari
+    keeps no checksum of its episodes: one that is cut short or lacks a part is noticed, a changed value is not.
 
     Args:
         path: its identifier, or the folder that holds it.
@@ -40,7 +43,10 @@ class MinariReader(Reader):
         proprio: str = "proprio",
         image_size: int | None = None,
     ):
-        self.root, self._size, self._data = path, image_size, open_minari(path)
+        self._size, self._data = image_size, open_minari(path)
+        self.root = folder_of(self._data)
+        self._exported = exported(self._data)
+        self.env: str | None = self._exported.get("env")  # type: ignore[misc]  of this data set, not of the layout
         found = list(getattr(self._data.observation_space, "spaces", {}))
         missing = [key for key in (pixels, states) if key not in found]
         if missing:
@@ -67,7 +73,19 @@ class MinariReader(Reader):
                 raise DamagedEpisode(source, f"its {pixels} have shape {seen[pixels].shape}")
             frames = {"states": _rows(seen[states]), "proprio": _rows(seen[proprio]).astype(np.float32)}
             steps = {"actions": _rows(np.asarray(found.actions)), "rewards": np.asarray(found.rewards, np.float64)}
-            return Episode(fit(as_bytes(source, seen[pixels]), self._size), frames, steps, source)
+            self._add_exported(found.infos, frames, steps)
+            notes = notes_of(self._data, index) if self._exported else {}
+            return Episode(fit(as_bytes(source, seen[pixels]), self._size), frames, steps, source, notes)
+
+    def _add_exported(self, infos: Any, frames: dict[str, NDArray], steps: dict[str, NDArray]) -> None:
+        """Add the arrays that an export has besides Minari's own, and take away rewards that nobody recorded."""
+        arrays: dict[str, str] = self._exported.get("arrays", {"rewards": "steps"})
+        for name, rows in arrays.items():
+            own = frames if rows == "frames" else steps
+            if name not in own:
+                own[name] = np.asarray(infos[name])
+        if "rewards" not in arrays:
+            del steps["rewards"]
 
 
 def _rows(values: NDArray) -> NDArray[np.float64]:

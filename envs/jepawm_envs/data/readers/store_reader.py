@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from jepawm_envs.data.episode import DamagedEpisode, Episode
+from jepawm_envs.data.episode import Episode
 from jepawm_envs.data.readers.base import Reader
 from jepawm_envs.data.readers.images import fit
 from jepawm_envs.data.store import EpisodeStore
-from jepawm_envs.errors import DataError
 
 
 class StoreReader(Reader):
@@ -39,18 +39,17 @@ class StoreReader(Reader):
         return self._store.meta
 
     def source(self, index: int) -> str:
-        """Its place, or where it was first read."""
-        return str(self._store.notes(index).get("source", ""))
+        """Its place in the store; where it was first read is the source of the episode itself."""
+        return self._store.place(index)
 
     def read(self, index: int) -> Episode:
-        """One episode."""
+        """One episode, compared with its hashes, so that no damage is stored again as if it were data."""
         store = self._store
-        try:
-            arrays = {name: store.array(name, index) for name in store.arrays}
-            pixels = fit(store.frames(index), self._size)
-        except (DataError, OSError) as problem:
-            raise DamagedEpisode(f"{self.root}, episode {index}", str(problem).rstrip(".")) from None
+        arrays, pixels = store.checked(index)
         frames = {name: values for name, values in arrays.items() if store.arrays[name] == "frames"}
         steps = {name: values for name, values in arrays.items() if store.arrays[name] == "steps"}
-        notes = {key: value for key, value in store.notes(index).items() if key != "source"}
-        return Episode(pixels, frames, steps, self.source(index), notes)
+        notes = store.notes(index)
+        first_read = str(notes.pop("source", ""))
+        episode = Episode(fit(pixels, self._size), frames, steps, self.source(index), notes)
+        episode.check()  # here, where it is known by its place
+        return replace(episode, source=first_read)
