@@ -18,6 +18,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from jepawm_agents.errors import AgentError, ConfigError
+from jepawm_agents.heads.by_agent import world_model_of
+from jepawm_agents.heads.frozen_encoder import FrozenEncoder
 from jepawm_agents.planners import make_planner
 from jepawm_agents.training import eb_jepa
 from jepawm_agents.training.end_to_end import EndToEndTraining
@@ -29,7 +31,7 @@ from jepawm_agents.training.run import main
 from jepawm_agents.training.schedules import learning_rate
 from jepawm_agents.training.two_rooms import HELD_OUT, TwoRoomsWindows, sha256_of
 from jepawm_agents.world_models.encoders.impala import ImpalaEncoder
-from jepawm_agents.world_models.weights import build, load_world_model
+from jepawm_agents.world_models.weights import build, load_world_model, world_model_notes
 from jepawm_bench import evaluate
 from jepawm_bench.errors import AgentFailed
 from jepawm_bench.verify import verify
@@ -482,6 +484,49 @@ def test_the_second_stage_killed_and_resumed_equals_an_undisturbed_one(tmp_path,
     assert curve(tmp_path / "out/refine.csv") == curve(refined / "refine.csv")
     one, other = (load_file(out / "model.safetensors") for out in (tmp_path / "out", refined))
     assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def on_given_encoder(weights: str, **changes: Any) -> dict[str, Any]:
+    settings = tiny()
+    predictor = settings["refine"]["predictor"]
+    encoder = {**settings["encoder"], "weights": weights}
+    return settings | {"encoder": encoder, "refine": {**REFINED, "predictor": predictor}} | changes
+
+
+def test_the_second_stage_alone_is_that_of_the_whole_recipe(tmp_path, weights, refined):
+    stages: set[str] = set()
+    out, words = tmp_path / "out", {"resume": False, "progress": lambda stage, *_: stages.add(stage)}
+    path = main(COMPACT, settings=on_given_encoder(weights), out=out, **words)
+    assert stages == {"latents", "refine"}
+    one, other = load_file(path), load_file(refined / "model.safetensors")
+    assert one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+    notes = world_model_notes(path)
+    assert notes["refine_data_sha256"] == world_model_notes(refined / "model.safetensors")["refine_data_sha256"]
+    assert notes["recipe"]["encoder"]["weights"] == "model.safetensors"
+    load_recipe(COMPACT, {"encoder": notes["recipe"]["encoder"]})  # what a file says can be said again
+
+
+def test_another_seed_gives_another_predictor_on_the_shipped_encoder(tmp_path):
+    plan = {"refine": {**REFINED, "steps": 1, "episodes": 2}, "train": {"seed": 3}, "encoder": {"weights": "shipped"}}
+    path = main(COMPACT, settings=plan, out=tmp_path / "out", resume=False, progress=quiet)
+    trained, shipped = load_world_model(path), world_model_of("eb_jepa_two_rooms").model
+    assert FrozenEncoder.of(trained).sha256() == FrozenEncoder.of(shipped).sha256()
+    predictors = [next(iter(model.predictor.parameters())) for model in (trained, shipped)]
+    assert predictors[0].shape == predictors[1].shape and not torch.equal(*predictors)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"refine": {"steps": 0}}, "leaves the second stage alone to train"),
+        ({"refine": {"predictor": {"family": "same"}}}, "leaves the second stage alone to train"),
+        ({"encoder": {"weights": "shipped", "model": {"latent_dim": 8}}}, "but encoder.model says"),
+    ],
+)
+def test_a_given_encoder_that_cannot_be_built_upon_is_refused(tmp_path, changes, message):
+    settings = {"encoder": {"weights": "shipped"}} | changes
+    with pytest.raises(ConfigError, match=message):
+        main(COMPACT, settings=settings, out=tmp_path / "out", resume=False, progress=quiet)
 
 
 def resume_refined(out: Path, progress=quiet) -> None:

@@ -19,7 +19,10 @@ from jepawm_agents.errors import AgentError
 
 LIMITS = ("max_seconds",)
 """Of table ``train``: when a training pauses, not what it learns."""
-LATER: dict[str, dict[str, Any]] = {"data": {"validation": "", "sampling": "windows"}}
+LATER: dict[str, dict[str, Any]] = {
+    "data": {"validation": "", "sampling": "windows"},
+    "encoder": {"weights": ""},
+}
 """Settings that came later, by table, as they always were before: trainings begun without them can be resumed."""
 
 
