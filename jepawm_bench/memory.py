@@ -13,8 +13,9 @@ def keep_freed_memory() -> bool:
     """Ask glibc not to hand freed memory back to the system; False where there is no glibc to ask.
 
     By default arrays of 32 MiB and more are mapped anew at every allocation, and the system fills them with zeros page
-    by page: a sixth of the time of training a convolutional encoder on a CPU. No number changes; a process keeps the
-    memory of its largest moment.
+    by page: a sixth of the time of training a convolutional encoder on a CPU. No number changes. The whole process is
+    changed, and keeps what it once needed, all but what exceeds two GiB at the end of its memory: for programs, not for
+    libraries.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from jepawm_bench.threads import environment_of_workers
 from jepawm_bench.verify import Verification, verify
+from jepawm_envs.data.ordered import in_order
 
 RUNS_A_WORKER = 8
 """A process takes seconds to start, as long as some runs take to verify."""
+MOST = 60
+"""Processes; Windows waits for at most 61."""
 
 
 def verify_many(runs: Sequence[tuple[Path, int | None]], *, workers: int = 1) -> list[Verification]:
@@ -24,23 +25,19 @@ def verify_many(runs: Sequence[tuple[Path, int | None]], *, workers: int = 1) ->
 
     Raises:
         UsageError, DamagedRun: as ``verify`` does, for the first such folder.
+        DataError: if a process died.
     """
-    hands = min(workers, len(runs) // RUNS_A_WORKER)
-    if hands <= 1:
-        return [_verify(run) for run in runs]
-    context = multiprocessing.get_context("spawn")
+    hands = max(1, min(workers, len(runs) // RUNS_A_WORKER, MOST))
     with environment_of_workers():
-        pool = ProcessPoolExecutor(hands, mp_context=context, initializer=_leave_ctrl_c_to_the_parent)
-        try:
-            return list(pool.map(_verify, runs))
-        finally:
-            pool.shutdown(cancel_futures=True)  # else Ctrl-C, or a damaged run, waits for all that remain
+        return list(in_order(_Verify(runs), range(len(runs)), hands))
 
 
-def _verify(run: tuple[Path, int | None]) -> Verification:
-    path, episodes = run
-    return verify(path, episodes=episodes)
+@dataclass(frozen=True)
+class _Verify:
+    """Verifies the run with a number."""
 
+    runs: Sequence[tuple[Path, int | None]]
 
-def _leave_ctrl_c_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    def __call__(self, number: int) -> Verification:
+        path, episodes = self.runs[number]
+        return verify(path, episodes=episodes)

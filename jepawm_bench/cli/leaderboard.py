@@ -24,7 +24,7 @@ def leaderboard(
     runs: Annotated[Path | None, typer.Option(help="Print a table of the runs in this folder instead.")] = None,
     root: Annotated[Path | None, typer.Option(help="The leaderboards folder.")] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that check runs; one a core when missing.")
+        int | None, typer.Option(min=1, help="With --check: processes at most; one a core when missing.")
     ] = None,
 ) -> int:
     """Tables from run folders."""
@@ -35,6 +35,8 @@ def leaderboard(
 
     if runs is not None and (write or check):
         raise UsageError("--runs prints a table; it cannot be used with --write or --check.")
+    if workers is not None and not check:
+        raise UsageError("--workers says how many processes check runs; use it with --check.")
     home = root or _home()
     if home is None and runs is None:
         raise UsageError("There is no leaderboards folder here; give one with --root, or a folder of runs with --runs.")

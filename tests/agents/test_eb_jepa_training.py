@@ -488,9 +488,12 @@ def test_the_second_stage_killed_and_resumed_equals_an_undisturbed_one(tmp_path,
 
 def on_given_encoder(weights: str, **changes: Any) -> dict[str, Any]:
     settings = tiny()
-    predictor = settings["refine"]["predictor"]
-    encoder = {**settings["encoder"], "weights": weights}
-    return settings | {"encoder": encoder, "refine": {**REFINED, "predictor": predictor}} | changes
+    refine = {**REFINED, "predictor": settings["refine"]["predictor"]}
+    of_the_first = {*eb_jepa.FIRST_STAGE_ALONE, *load_recipe(COMPACT)["refine"]}
+    train = {key: value for key, value in settings["train"].items() if key not in of_the_first}
+    return (
+        settings | {"encoder": {**settings["encoder"], "weights": weights}, "refine": refine, "train": train} | changes
+    )
 
 
 def test_the_second_stage_alone_is_that_of_the_whole_recipe(tmp_path, weights, refined):
@@ -520,7 +523,9 @@ def test_another_seed_gives_another_predictor_on_the_shipped_encoder(tmp_path):
     [
         ({"refine": {"steps": 0}}, "leaves the second stage alone to train"),
         ({"refine": {"predictor": {"family": "same"}}}, "leaves the second stage alone to train"),
-        ({"encoder": {"weights": "shipped", "model": {"latent_dim": 8}}}, "but encoder.model says"),
+        ({"encoder": {"weights": "shipped", "model": {"latent_dim": 8}}}, "is not the encoder that comes with eb_jepa"),
+        ({"train": {"layout": 0.0, "steps": 7}}, r"train\.steps, train\.layout would have no effect"),
+        ({"agent": "jepa_wm_wall"}, "the recipe's own agent eb_jepa_two_rooms"),
     ],
 )
 def test_a_given_encoder_that_cannot_be_built_upon_is_refused(tmp_path, changes, message):

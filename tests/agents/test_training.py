@@ -18,9 +18,12 @@ from torch import nn
 from jepawm_agents.errors import AgentError, ConfigError, WeightsError
 from jepawm_agents.heads.by_agent import world_model_of
 from jepawm_agents.heads.frozen_encoder import FrozenEncoder
+from jepawm_agents.training import eb_jepa, world_model
 from jepawm_agents.training.data import Episodes, Windows, step_generator
 from jepawm_agents.training.loop import LoopSettings, run_loop
+from jepawm_agents.training.recipes import list_recipes, load_recipe
 from jepawm_agents.training.run import main
+from jepawm_agents.training.shipped_encoder import shipped_encoder
 from jepawm_agents.world_models.weights import load_world_model
 from jepawm_envs.data import EpisodeStore, collect
 
@@ -191,14 +194,38 @@ def test_the_shipped_encoder_is_taken_as_it_is(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("encoder", "named"),
-    [({"steps": 5}, r"encoder\.steps"), ({"model": {"latent_dim": 4}}, r"encoder\.model")],
+    ("changes", "message"),
+    [
+        ({"encoder": {"steps": 5}}, r"encoder\.steps would have no effect: encoder\.weights=shipped"),
+        ({"encoder": {"state": 1.0, "state_columns": [0]}}, r"encoder\.state, encoder\.state_columns would have no"),
+        ({"encoder": {"model": {"latent_dim": 4}}}, "is not the encoder that comes with jepa_wm_wall"),
+        ({"agent": "jepa_wm_pusht"}, "the recipe's own agent jepa_wm_wall, but agent=jepa_wm_pusht"),
+    ],
 )
-def test_settings_of_a_training_that_is_not_done_are_refused(tmp_path, encoder, named):
-    with pytest.raises(ConfigError, match=rf"{named} would have no effect: encoder\.weights=shipped .* jepa_wm_wall"):
-        train(
-            tmp_path / "out", settings={"encoder": {**encoder, "state_columns": [0]} if "state" in named else encoder}
-        )
+def test_what_does_not_fit_the_shipped_encoder_is_refused(tmp_path, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        train(tmp_path / "out", settings=changes)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("recipe", [row["name"] for row in list_recipes() if row["name"].startswith("compact/")])
+def test_every_compact_recipe_fits_what_ships(recipe):
+    plan = load_recipe(recipe)
+    if plan["kind"] == "world_model":
+        world_model.check(plan)
+        assert shipped_encoder(plan).latent_dim == plan["encoder"]["model"]["latent_dim"]
+    if plan["kind"] == "eb_jepa":
+        eb_jepa.check(load_recipe(recipe, {"encoder": {"weights": "shipped"}}))
+
+
+def test_another_shipped_encoder_is_not_gone_on_with(tmp_path, monkeypatch):
+    settings = {"data": {"episodes": 2, "steps": 35}, "model": {"predictor": PREDICTORS[WALL]}}
+    settings["train"] = {"steps": 2, "batch_size": 2, "checkpoint_every": 1}
+    with pytest.raises(Killed):
+        train(tmp_path, settings=settings, progress=killed_at("predictor", 1))
+    monkeypatch.setattr(world_model, "encoder_sha256", lambda encoder: "that of another release")
+    with pytest.raises(AgentError, match="They differ in encoder_sha256"):
+        train(tmp_path, settings=settings, resume=True)
 
 
 @pytest.mark.slow

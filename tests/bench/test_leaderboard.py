@@ -195,6 +195,7 @@ def test_what_cannot_be_shown_is_said(board, cli, tmp_path, monkeypatch):
     assert "not a folder" in cli("leaderboard", "--runs", tmp_path / "nowhere").err
     assert "Unknown environment" in cli("leaderboard", "--env", "Wal").err
     assert cli("leaderboard", "--runs", board, "--check").code == 2
+    assert "use it with --check" in cli("leaderboard", "--workers", 2).err
 
 
 def test_an_overridden_setting_makes_another_row():

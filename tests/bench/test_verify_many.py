@@ -32,5 +32,5 @@ def test_a_damaged_run_ends_the_work_of_all(runs):
 
 
 def test_few_runs_start_no_process(runs, monkeypatch):
-    monkeypatch.setattr("jepawm_bench.verify_many.ProcessPoolExecutor", None)
+    monkeypatch.setattr("jepawm_envs.data.ordered.ProcessPoolExecutor", None)
     assert len(verify_many(runs[: 2 * RUNS_A_WORKER - 1], workers=8)) == 2 * RUNS_A_WORKER - 1

@@ -16,30 +16,30 @@ import torch
 from torch import nn
 
 from jepawm_agents.errors import AgentError
+from jepawm_bench.settings import flatten
 
-LIMITS = ("max_seconds",)
-"""Of table ``train``: when a training pauses, not what it learns."""
-LATER: dict[str, dict[str, Any]] = {
-    "data": {"validation": "", "sampling": "windows"},
-    "encoder": {"weights": ""},
-}
-"""Settings that came later, by table, as they always were before: trainings begun without them can be resumed."""
+LIMITS = ("train.max_seconds", "data.collect.workers")
+"""When a training pauses and how many collect its data, not what it learns."""
+LATER = {"data.validation": "", "data.sampling": "windows", "encoder.weights": ""}
+"""Settings that came later, as they always were before: trainings begun without them can be resumed."""
 
 
-def lasting(plan: Mapping[str, Any]) -> str:
-    """What may not change of a recipe when its training is resumed, as text.
+def lasting(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """What may not change of a recipe when its training is resumed: dotted keys and values.
 
     All but :data:`LIMITS`, and but those of :data:`LATER` that are as before.
     """
-    train = plan.get("train")
-    if isinstance(train, Mapping):
-        plan = {**plan, "train": {key: value for key, value in train.items() if key not in LIMITS}}
-    for name, before in LATER.items():
-        table = plan.get(name)
-        if isinstance(table, Mapping):
-            kept = {key: value for key, value in table.items() if key not in before or value != before[key]}
-            plan = {**plan, name: kept}
-    return json.dumps(plan, sort_keys=True)
+    return {
+        key: value
+        for key, value in flatten(plan).items()
+        if key not in LIMITS and not (key in LATER and value == LATER[key])
+    }
+
+
+def changed(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """The dotted keys of what differs between two recipes and may not, sorted."""
+    asked, found = lasting(one), lasting(other)
+    return sorted(key for key in asked.keys() | found.keys() if asked.get(key) != found.get(key))
 
 
 def of_first_stage(plan: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class Checkpoint:
     def save(self, modules: nn.Module, optimizer: torch.optim.Optimizer, step: int, rows: list[dict[str, Any]]) -> None:
         """Write beside and move into place, so that an interruption never leaves half a checkpoint."""
         state = {
-            "identity": lasting(self.identity),
+            "identity": json.dumps(self.identity),
             "step": step,
             "rows": json.dumps(rows),
             "modules": modules.state_dict(),
@@ -80,9 +80,11 @@ class Checkpoint:
             raise AgentError(
                 f"The checkpoint {self.path} cannot be read ({problem}); delete it to start again."
             ) from None
-        if lasting(json.loads(state["identity"])) != lasting(self.identity):
+        differing = changed(json.loads(state["identity"]), json.loads(json.dumps(self.identity)))
+        if differing:
             raise AgentError(
-                f"The checkpoint {self.path} belongs to other settings; choose another --out or delete it."
+                f"The checkpoint {self.path} belongs to other settings; choose another --out or delete it. They differ "
+                f"in {', '.join(differing)}."
             )
         modules.load_state_dict(state["modules"])
         optimizer.load_state_dict(state["optimizer"])

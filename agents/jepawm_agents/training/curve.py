@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 from typing import Any
+
+from jepawm_bench.files import write_atomic
 
 CLOCK = ("step", "seconds")
 
@@ -12,10 +15,11 @@ CLOCK = ("step", "seconds")
 def write_curve(path: Path, rows: list[dict[str, Any]]) -> None:
     """Write all rows; a figure that a row does not have is left empty."""
     names = dict.fromkeys(name for row in rows for name in row)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(names), restval="")
-        writer.writeheader()
-        writer.writerows(rows)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=list(names), restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomic(path, text.getvalue().encode())
 
 
 def latest(rows: list[dict[str, Any]]) -> dict[str, float]:

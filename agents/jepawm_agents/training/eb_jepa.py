@@ -10,11 +10,9 @@ import torch
 from safetensors.torch import save_file
 
 from jepawm_agents.errors import ConfigError
-from jepawm_agents.heads.by_agent import world_model_of
 from jepawm_agents.training.ahead import Ahead
 from jepawm_agents.training.checkpoint import of_first_stage
 from jepawm_agents.training.distributed import Ranks, choose_device
-from jepawm_agents.training.encoder_stage import SHIPPED
 from jepawm_agents.training.end_to_end import EndToEndTraining
 from jepawm_agents.training.features import encoder_sha256
 from jepawm_agents.training.loggers import check_logs, make_logs
@@ -23,8 +21,10 @@ from jepawm_agents.training.made_with import made_with
 from jepawm_agents.training.model_config import model_config
 from jepawm_agents.training.planning_evaluation import PlanningEvaluation, planning_task
 from jepawm_agents.training.refine import SAME, check_refinement, refined_model, refinement, stage, training_walks
+from jepawm_agents.training.shipped_encoder import SHIPPED, refuse_without_effect, shipped_encoder
 from jepawm_agents.training.two_rooms import Batch, TwoRoomsWindows, check_data, sha256_of
 from jepawm_agents.world_models.eb_jepa import GRUPredictor
+from jepawm_agents.world_models.encoders.base import Encoder
 from jepawm_agents.world_models.encoders.impala import ImpalaEncoder
 from jepawm_agents.world_models.jepa import JEPAWorldModel
 from jepawm_agents.world_models.weights import build, load_world_model, save_world_model
@@ -32,6 +32,8 @@ from jepawm_agents.world_models.weights import build, load_world_model, save_wor
 ACTION_DIM, PROPRIO_DIM = 2, 2  # actions are in pixels, not normalised, as published
 OF_THE_ENCODER = ("probe_px", "layout_px", "effective_rank", "smallest_std")
 """Figures of the first stage that another predictor does not change."""
+FIRST_STAGE_ALONE = ("frames", "inverse_dynamics_width", "probe_width", "layout", "regulariser")
+"""Of table ``train``: what the second stage does not know; of the rest it has its own or takes it over."""
 
 
 def train(plan: Mapping[str, Any], *, out: Path, resume: bool, progress: Progress) -> Path:
@@ -49,7 +51,8 @@ def train(plan: Mapping[str, Any], *, out: Path, resume: bool, progress: Progres
         "evaluate_every": plan["evaluate"]["every"],
     }
     if plan["encoder"]["weights"]:
-        model, notes, figures = _with_given_encoder(plan).to(device), {}, {}
+        model, figures = _with_given_encoder(plan).to(device), {}
+        notes = {"encoder_sha256": encoder_sha256(model.encoder)}
     else:
         model, figures = _first_stage(plan, windows, device, common)
         notes = {"data_sha256": windows.sha256}
@@ -123,17 +126,23 @@ def _with_given_encoder(plan: Mapping[str, Any]) -> JEPAWorldModel:
         ConfigError: if the recipe describes another encoder.
         WeightsError: if the file cannot be read.
     """
-    named = plan["encoder"]["weights"]
     with torch.random.fork_rng(devices=[]):  # building a model draws weights, even where they are then loaded
-        source = world_model_of(plan["agent"]).model if named == SHIPPED else load_world_model(Path(named))
         model = build(model_config(plan, ACTION_DIM, PROPRIO_DIM))
+        model.encoder.load_state_dict(_given_encoder(plan).state_dict())
+    return model
+
+
+def _given_encoder(plan: Mapping[str, Any]) -> Encoder:
+    named = plan["encoder"]["weights"]
+    if named == SHIPPED:
+        return shipped_encoder(plan)
+    source = load_world_model(Path(named))
     if source.config["encoder"] != plan["encoder"]["model"]:
         raise ConfigError(
             f"The encoder of encoder.weights={named} is {source.config['encoder']}, but encoder.model says "
             f"{plan['encoder']['model']}."
         )
-    model.encoder.load_state_dict(source.encoder.state_dict())
-    return model
+    return source.encoder
 
 
 def check(plan: Mapping[str, Any]) -> None:
@@ -174,16 +183,24 @@ def check(plan: Mapping[str, Any]) -> None:
         )
     LoopSettings.of(settings)
     check_refinement(plan, model_config(plan, ACTION_DIM, PROPRIO_DIM))
-    if plan["encoder"]["weights"] and (plan["refine"]["steps"] == 0 or plan["refine"]["predictor"]["family"] == SAME):
-        raise ConfigError(
-            f"encoder.weights={plan['encoder']['weights']} leaves the second stage alone to train, on a predictor that "
-            "begins anew; set refine.steps above 0 and refine.predictor.family to another word than "
-            f'"{SAME}", or leave encoder.weights empty.'
-        )
+    if plan["encoder"]["weights"]:
+        _check_second_stage_alone(plan)
     choose_device(settings["device"])
     check_logs(plan["log"])
     if plan["evaluate"]["every"] > 0:
         planning_task(plan)
+
+
+def _check_second_stage_alone(plan: Mapping[str, Any]) -> None:
+    refine = plan["refine"]
+    if refine["steps"] == 0 or refine["predictor"]["family"] == SAME:
+        raise ConfigError(
+            f"encoder.weights={plan['encoder']['weights']} leaves the second stage alone to train, on a predictor that "
+            f'begins anew; set refine.steps above 0 and refine.predictor.family to another word than "{SAME}", or '
+            "leave encoder.weights empty."
+        )
+    refuse_without_effect(plan, "train", [key for key in plan["train"] if key in (*FIRST_STAGE_ALONE, *refine)])
+    _given_encoder(plan)
 
 
 def _windows(plan: Mapping[str, Any]) -> TwoRoomsWindows:

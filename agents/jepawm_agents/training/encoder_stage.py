@@ -13,7 +13,6 @@ from safetensors.torch import load_file, save_file
 from jepawm_agents.checkpoints.by_reference import source_of
 from jepawm_agents.checkpoints.encoder import load_encoder
 from jepawm_agents.errors import ConfigError, WeightsError
-from jepawm_agents.heads.by_agent import world_model_of
 from jepawm_agents.suggest import unknown
 from jepawm_agents.training.data import Episodes
 from jepawm_agents.training.distributed import Ranks, choose_device
@@ -21,7 +20,7 @@ from jepawm_agents.training.encoder import EncoderTraining, encode_all
 from jepawm_agents.training.features import check_cache
 from jepawm_agents.training.loggers import make_logs
 from jepawm_agents.training.loop import LoopSettings, Progress, run_loop
-from jepawm_agents.training.recipes import load_recipe
+from jepawm_agents.training.shipped_encoder import SHIPPED, refuse_without_effect, shipped_encoder
 from jepawm_agents.world_models.compact_encoder import CompactEncoder
 from jepawm_agents.world_models.encoders.base import Encoder, PatchEncoder
 from jepawm_agents.world_models.encoders.registry import ENCODERS
@@ -29,9 +28,7 @@ from jepawm_agents.world_models.reference import load_strictly
 from jepawm_agents.world_models.weights import build_encoder
 
 STANDARDISE_FRAMES = 8192
-SHIPPED = "shipped"
-"""As ``encoder.weights``: the encoder of the weights that come with the recipe's agent."""
-NOT_OF_ITS_TRAINING = ("weights", "cache", "cache_dtype", "cache_folder", "encode_batch")
+NOT_OF_ITS_TRAINING = ("model", "weights", "cache", "cache_dtype", "cache_folder", "encode_batch")
 """Of table ``encoder``: what may be set where the encoder is there already."""
 
 
@@ -65,7 +62,8 @@ def check_encoder(plan: Mapping[str, Any]) -> None:
     if family != "compact":
         raise ConfigError(f"Encoder {family!r} is not trained by recipes of this kind.")
     if settings["weights"] == SHIPPED:
-        _refuse_changes_to_shipped(plan)
+        refuse_without_effect(plan, "encoder", [key for key in settings if key not in NOT_OF_ITS_TRAINING])
+        shipped_encoder(plan)
     if settings["state"] and not (settings["state_columns"] or settings["state_angles"]):
         raise ConfigError("encoder.state reads labels, but state_columns and state_angles name none of the state.")
     if not settings["weights"] and (settings["steps"] < 0 or settings["batch_size"] < 1):
@@ -99,21 +97,6 @@ def make_encoder(
     return MadeEncoder(_trained(plan, episodes, out, resume, progress))
 
 
-def _refuse_changes_to_shipped(plan: Mapping[str, Any]) -> None:
-    """A setting of how the encoder is made would be passed over without a word where it is taken as it is."""
-    stated = load_recipe(plan["name"])["encoder"]
-    changed = [
-        f"encoder.{key}"
-        for key, value in plan["encoder"].items()
-        if key not in NOT_OF_ITS_TRAINING and value != stated[key]
-    ]
-    if changed:
-        raise ConfigError(
-            f"{', '.join(changed)} would have no effect: encoder.weights={SHIPPED} takes the encoder that comes with "
-            f"{plan['agent']} as it is. Train one of your own with --set encoder.weights= (nothing behind the sign)."
-        )
-
-
 def _published(settings: Mapping[str, Any]) -> bool:
     return issubclass(ENCODERS[settings["model"]["family"]], PatchEncoder)
 
@@ -137,7 +120,7 @@ def _given(plan: Mapping[str, Any]) -> Encoder:
     """A compact encoder that is there already."""
     settings = plan["encoder"]
     if settings["weights"] == SHIPPED:
-        return world_model_of(plan["agent"]).model.encoder
+        return shipped_encoder(plan)
     encoder = build_encoder(settings["model"])
     load_strictly(encoder, _read(Path(settings["weights"])))
     return encoder.eval()
@@ -174,6 +157,7 @@ def _learn(plan: Mapping[str, Any], training: EncoderTraining, out: Path, resume
             steps=settings["steps"],
             learning_rate=settings["learning_rate"],
             weight_decay=settings["weight_decay"],
+            log_every=plan["train"]["log_every"],
             validate_every=max(1, settings["steps"] // 5),
             checkpoint_every=100,
             max_seconds=plan["train"]["max_seconds"],

@@ -27,6 +27,10 @@ Progress = Callable[[str, int, int, Mapping[str, float]], None]
 """Called with (stage, steps done, steps, latest figures)."""
 
 
+SECONDS_BETWEEN_CURVES = 5.0
+"""The whole file is written anew every time."""
+
+
 @dataclass(frozen=True)
 class LoopSettings:
     """Settings of a loop; names as in the recipes.
@@ -163,6 +167,7 @@ class _Loop:
         self.rows: list[dict[str, Any]] = []
         self.figures: dict[str, float] = {}
         self.started = self.began = time.monotonic()
+        self.written = -math.inf
 
     def run(self, resume: bool, progress: Progress, *, writes: bool) -> None:
         """Train to the end; figures, files and logs only if this process writes."""
@@ -176,6 +181,7 @@ class _Loop:
                 self._note(done, learned, logs, writes)
                 if writes and (learned.stop or self._due(done, self.settings.checkpoint_every)):
                     self.checkpoint.save(self.modules, self.learner.optimizer, done, self.rows)
+                    self._show_curve(soon=False)
                 progress(self.stage, done, steps, self.figures)
                 if learned.stop and done < steps:
                     self._stop(done)
@@ -205,9 +211,16 @@ class _Loop:
         if writes:
             seconds = round(time.monotonic() - self.began, 1)
             self.rows.append({"step": done, "seconds": seconds, "loss": self.figures["loss"], **taken})
-            write_curve(self.curve, self.rows)
+            self._show_curve(soon=not takers)
         for log in logs:
             log.write(done, {"loss": self.figures["loss"], **rates, **taken})
+
+    def _show_curve(self, *, soon: bool) -> None:
+        """Write the curve; if ``soon`` is enough, only some seconds after the last time."""
+        now = time.monotonic()
+        if not soon or now - self.written > SECONDS_BETWEEN_CURVES:
+            write_curve(self.curve, self.rows)
+            self.written = now
 
     def _out_of_time(self) -> bool:
         return 0 < self.settings.max_seconds < time.monotonic() - self.started

@@ -65,7 +65,7 @@ class PredictorTraining:
             lengths=episodes.lengths,
         )
         self._dealt = self.windows.long_enough(episodes.train, settings["frames"])
-        """The episodes that law ``episodes`` deals."""
+        """Training episodes that hold a window."""
         per_epoch = self.windows.per_epoch(episodes.train, settings["frames"])
         self.steps = steps_of(settings, len(self._dealt) if sampling == "episodes" else per_epoch)
         """Training steps that the settings ask for."""
@@ -138,7 +138,7 @@ class PredictorTraining:
     def _judged(self) -> tuple[str, np.ndarray]:
         """What the figures of validation are called, and the episodes they are taken on."""
         held_out = self.episodes.validation
-        return ("val", held_out) if len(held_out) else ("train", self.episodes.train)
+        return ("val", held_out) if len(held_out) else ("train", self._dealt)
 
     def _validation_loss(self, count: int) -> float:
         random = step_generator(0, "validation", 0)

@@ -11,7 +11,7 @@ from typing import Any
 
 from jepawm_agents.errors import AgentError, ConfigError
 from jepawm_agents.suggest import unknown
-from jepawm_agents.training.checkpoint import lasting, of_first_stage
+from jepawm_agents.training.checkpoint import changed, of_first_stage
 from jepawm_agents.training.distributed import Ranks, launched
 from jepawm_agents.training.loop import Progress
 from jepawm_agents.training.recipes import load_recipe
@@ -76,6 +76,10 @@ def _claim(out: Path, plan: Mapping[str, Any], resume: bool) -> None:
     if note.exists():
         if not resume:
             raise AgentError(f"{out} holds a training already; add --resume to continue it, or choose another --out.")
-        if lasting(of_first_stage(json.loads(note.read_text()))) != lasting(of_first_stage(plan)):
-            raise AgentError(f"{out} holds a training with other settings; choose another --out.")
+        differing = changed(of_first_stage(json.loads(note.read_text())), of_first_stage(json.loads(text)))
+        if differing:
+            raise AgentError(
+                f"{out} holds a training with other settings; choose another --out. They differ in "
+                f"{', '.join(differing)}."
+            )
     note.write_text(text)

@@ -13,13 +13,14 @@ from jepawm_agents.suggest import unknown
 from jepawm_agents.training.data import SAMPLING, Episodes
 from jepawm_agents.training.distributed import Ranks, choose_device, first_goes_first
 from jepawm_agents.training.encoder_stage import check_encoder, make_encoder
-from jepawm_agents.training.features import latents_of
+from jepawm_agents.training.features import encoder_sha256, latents_of
 from jepawm_agents.training.loggers import check_logs, make_logs
 from jepawm_agents.training.loop import LoopSettings, Progress, run_loop
 from jepawm_agents.training.made_with import made_with
 from jepawm_agents.training.model_config import model_config
 from jepawm_agents.training.planning_evaluation import PlanningEvaluation, planning_task
 from jepawm_agents.training.predictor import PredictorTraining
+from jepawm_agents.training.shipped_encoder import SHIPPED
 from jepawm_agents.training.sources import check_data, load_episodes
 from jepawm_agents.training.train_settings import check_training
 from jepawm_agents.world_models.encoders.base import Encoder, PatchEncoder
@@ -39,6 +40,8 @@ def train(plan: Mapping[str, Any], *, out: Path, resume: bool, progress: Progres
         encoder = make_encoder(plan, episodes, out, resume or not ranks.first, progress)
         model, device = _world_model(plan, encoder.module, episodes), choose_device(plan["train"]["device"])
         model.encoder_source = encoder.source
+        # Another release may ship another one under this word; elsewhere the recipe says which encoder it is.
+        of_encoder = {"encoder_sha256": encoder_sha256(model.encoder)} if plan["encoder"]["weights"] == SHIPPED else {}
         model.encoder.to(device)
         visual = latents_of(model.encoder, episodes, plan["encoder"], out, progress)
     data, fit = plan["data"], not any(plan["data"]["normaliser"].values())
@@ -53,7 +56,7 @@ def train(plan: Mapping[str, Any], *, out: Path, resume: bool, progress: Progres
         training.loss_of_step,
         training.validate,
         out=out,
-        identity=plan,
+        identity={**plan, **of_encoder},
         resume=resume,
         progress=progress,
         splits=True,
@@ -65,6 +68,7 @@ def train(plan: Mapping[str, Any], *, out: Path, resume: bool, progress: Progres
     notes = {
         "recipe": plan,
         "data_sha256": episodes.sha256,
+        **of_encoder,
         "made_with": made_with(device),
         "validation": figures,
     }

@@ -13,7 +13,9 @@ END = 1 << 16
 """Bytes at either end of a file that are looked at. Archives of PyTorch and Parquet end with checksums or statistics
 of all they hold; the others begin or end with data."""
 SHARED = (".pth", ".pkl")
-"""Files beside the episodes that hold states, actions and lengths of all of them (layouts of DINO-WM)."""
+"""Files beside the episodes that hold states, actions and lengths of all of them ..."""
+SHARING = ("pusht_noise", "point_maze", "wall_single")
+"""... in the layouts of DINO-WM."""
 
 
 def fingerprint(reader: Reader, episodes: int) -> str:
@@ -31,7 +33,8 @@ def fingerprint(reader: Reader, episodes: int) -> str:
     for source in sources:
         digest.update(f"{seen_from(reader.root, source)}\n".encode())
     first = Path(sources[0].partition("::")[0]) if sources else reader.root
-    for file in dict.fromkeys((*_shared(reader.root), *_files(first))):
+    shared = _shared(reader.root) if reader.layout in SHARING else ()
+    for file in dict.fromkeys((*shared, *_files(first))):
         digest.update(f"{seen_from(reader.root, str(file))} {file.stat().st_size}\n".encode())
         digest.update(_ends(file))
     return digest.hexdigest()

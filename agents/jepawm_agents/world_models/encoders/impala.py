@@ -88,7 +88,7 @@ class ImpalaEncoder(Encoder):
         low = channels.amin(dim=(-2, -1), keepdim=True)
         span = (channels.amax(dim=(-2, -1), keepdim=True) - low).clamp_min(1)
         # Whole numbers as long as possible and then one pass: training prepares thousands of pictures a second.
-        stretched = (channels - low if low.any() else channels).to(self.mean.dtype)
+        stretched = (channels - low if low.any() else channels).to(self.mean.dtype, copy=True)
         return torch.addcmul(-self.mean / self.std, stretched, 1.0 / (span * self.std), out=stretched)
 
     def latent(self, channels: Tensor) -> Tensor:
