@@ -26,7 +26,7 @@ from jepawm_agents.training.end_to_end import EndToEndTraining
 from jepawm_agents.training.loop import LoopSettings, run_loop
 from jepawm_agents.training.model_config import model_config
 from jepawm_agents.training.recipes import load_recipe
-from jepawm_agents.training.refine import encoded
+from jepawm_agents.training.refine import encoded, stage, training_walks
 from jepawm_agents.training.run import main
 from jepawm_agents.training.schedules import learning_rate
 from jepawm_agents.training.two_rooms import HELD_OUT, TwoRoomsWindows, sha256_of
@@ -220,6 +220,17 @@ def test_walks_that_are_made_anew_are_hashed_by_those_of_the_first_step():
     assert digest == windows(episodes=0).sha256
     assert digest == sha256_of(generate(0, range(windows(episodes=0).batch_size)))
     assert len({digest, windows(episodes=0, seed=1).sha256, windows(episodes=0, jitter=0.5).sha256}) == 3
+
+
+def test_the_walks_of_the_recipe_are_those_that_it_names():
+    text = (files("jepawm_agents.training.recipes") / "compact" / "two_rooms.toml").read_text()
+    plan, reached = load_recipe(COMPACT), tomllib.loads(text)["reached"]
+    source = eb_jepa._windows(plan)
+    assert source.sha256 == reached["data_sha256"]
+    assert sha256_of(training_walks(source, stage(plan))) == reached["refine_data_sha256"]
+    for seed in (1, 2):
+        path = Path(str(files("jepawm_agents"))) / "weights" / f"eb_jepa_two_rooms_seed{seed}.safetensors"
+        assert world_model_notes(path)["refine_data_sha256"] == reached["refine_data_sha256"]
 
 
 def test_several_processes_are_refused(monkeypatch, tmp_path):
