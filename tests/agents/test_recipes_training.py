@@ -213,6 +213,7 @@ def test_the_same_compact_model_comes_of_images_on_disk(tmp_path):
         settings = {
             "data": {"episodes": 12, "steps": 20, "image_size": 16, **data},
             "encoder": {
+                "weights": "",
                 "steps": 6,
                 "batch_size": 8,
                 "model": {"image_size": 16, "channels": [4, 8, 8], "latent_dim": 4},
@@ -326,14 +327,15 @@ def test_settings_that_give_no_encoder_are_refused(tmp_path, robot, trained):
         check(refused(PUBLISHED, model={"family": "impala"}))
     with pytest.raises(ConfigError, match=r"Unknown encoder\.cache 'disc'\. Did you mean disk"):
         check(refused("compact/wall", cache="disc"))
-    nothing = {"data": {"validation_share": 0.0}}
+    nothing = {"data": {"validation_share": 0.0}, "encoder": {"weights": ""}}
     with pytest.raises(ConfigError, match=r"validation_share=0 holds out no episode, but the encoder that is trained"):
         check(load_recipe("compact/wall", nothing))
     check(load_recipe("compact/wall", nothing | {"encoder": {"weights": "encoder.safetensors"}}))
     with pytest.raises(ConfigError, match=r"Unknown data\.sampling 'episode'\. Did you mean episodes"):
         check(load_recipe("compact/wall", {"data": {"sampling": "episode"}}))
     with pytest.raises(ConfigError, match=r"data\.image_size=32 and encoder\.model\.image_size=16 must be equal"):
-        check(load_recipe("compact/wall", {"data": {"image_size": 32}, "encoder": {"model": {"image_size": 16}}}))
+        encoder = {"weights": "", "model": {"image_size": 16}}
+        check(load_recipe("compact/wall", {"data": {"image_size": 32}, "encoder": encoder}))
     settings = {"data": {"path": str(tmp_path / "out/data.h5")}}
     with pytest.raises(ConfigError, match=r"The images are 32 x 32, but the encoder reads 64 x 64; resize them"):
         main("compact/wall", settings=settings, out=tmp_path / "new", resume=False, progress=quiet)
@@ -345,7 +347,7 @@ def test_a_random_compact_encoder_is_one_that_was_not_trained(tmp_path):
     model = {"image_size": 16, "channels": [4, 8, 8], "latent_dim": 4}
     settings = {
         "data": {"episodes": 4, "steps": 20, "image_size": 16},
-        "encoder": {"steps": 0, "model": model},
+        "encoder": {"weights": "", "steps": 0, "model": model},
         "model": {"predictor": {"width": 16, "proprio_width": 8, "depth": 1, "heads": 2}},
         "train": {"steps": 1, "batch_size": 4, "validation_windows": 4, "alarms": False, "device": "cpu"},
     }

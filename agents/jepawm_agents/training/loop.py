@@ -218,7 +218,7 @@ class _Loop:
     def _show_curve(self, *, soon: bool) -> None:
         """Write the curve; if ``soon`` is enough, only some seconds after the last time."""
         now = time.monotonic()
-        if not soon or now - self.written > SECONDS_BETWEEN_CURVES:
+        if self.rows and (not soon or now - self.written > SECONDS_BETWEEN_CURVES):
             write_curve(self.curve, self.rows)
             self.written = now
 
