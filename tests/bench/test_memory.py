@@ -1,5 +1,6 @@
 """Freed memory stays with a process that asks for it."""
 
+import os
 import subprocess
 import sys
 
@@ -22,7 +23,9 @@ print(int(kept), faults)
 
 def faults(word: str) -> tuple[int, int]:
     """Whether it was granted, and page faults of an array that others like it came before."""
-    answer = subprocess.run([sys.executable, "-c", FAULTS, word], check=True, capture_output=True, text=True)
+    small_pages = {**os.environ, "NUMPY_MADVISE_HUGEPAGE": "0"}  # huge ones are few, and not always to be had
+    command = [sys.executable, "-c", FAULTS, word]
+    answer = subprocess.run(command, check=True, capture_output=True, text=True, env=small_pages)
     kept, number = answer.stdout.split()
     return int(kept), int(number)
 
@@ -32,7 +35,7 @@ def test_large_arrays_cost_no_page_faults_where_memory_is_kept():
     kept, number = faults("keep")
     if not kept:
         pytest.skip("this C library has no mallopt")
-    assert number < 100 < faults("plain")[1]
+    assert 2 * number < faults("plain")[1]
 
 
 def test_a_system_without_such_a_call_is_told_apart(monkeypatch):
